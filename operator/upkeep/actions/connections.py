@@ -1,0 +1,106 @@
+"""What a step can connect to, and where its credentials are.
+
+A connection names a Secret in the namespace of its resource; there is no namespace field, so a reference can
+never reach into somebody else's. The Secret is mounted as files and read by the step itself.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from upkeep.actions.fields import LabelName, Model, ObjectName, OneOf
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class SecretReference(Model):
+    """A Secret in the same namespace."""
+
+    name: ObjectName
+    """Name of the Secret."""
+
+
+class SSLMode(StrEnum):
+    """How far TLS is demanded and checked, as libpq names it."""
+
+    DISABLE = "disable"
+    PREFER = "prefer"
+    REQUIRE = "require"
+    VERIFY_CA = "verify-ca"
+    VERIFY_FULL = "verify-full"
+
+
+class ConnectionTarget(Model):
+    """What all targets share."""
+
+    kind: ClassVar[str] = ""
+
+    @property
+    def secret_name(self) -> str | None:
+        """Name of the Secret with the credentials, if there is one."""
+        reference = getattr(self, "secret_ref", None)
+        return reference.name if isinstance(reference, SecretReference) else None
+
+
+class PostgresTarget(ConnectionTarget):
+    """A PostgreSQL server and database."""
+
+    kind: ClassVar[str] = "postgres"
+
+    host: Annotated[str, Field(min_length=1, max_length=253)]
+    """Host name, usually the name of a Service."""
+    port: Port = 5432
+    """TCP port."""
+    database: Annotated[str, Field(min_length=1, max_length=63)]
+    """Database to connect to."""
+    secret_ref: SecretReference
+    """Secret with the keys `username` and `password` (type kubernetes.io/basic-auth), and `ca.crt` where
+    sslMode is verify-ca or verify-full."""
+    ssl_mode: SSLMode = SSLMode.PREFER
+    """TLS: disable, prefer, require, verify-ca or verify-full."""
+
+
+class RedisTarget(ConnectionTarget):
+    """A Redis or Valkey server."""
+
+    kind: ClassVar[str] = "redis"
+
+    host: Annotated[str, Field(min_length=1, max_length=253)]
+    """Host name, usually the name of a Service."""
+    port: Port = 6379
+    """TCP port."""
+    database: Annotated[int, Field(ge=0, le=1023)] = 0
+    """Number of the logical database."""
+    tls: bool = False
+    """Whether to speak TLS."""
+    secret_ref: SecretReference | None = None
+    """Secret with the key `password` and, with ACLs, `username`. Left out: no authentication."""
+
+
+class Connection(OneOf):
+    """A named server that steps can use; exactly one kind of target."""
+
+    name: LabelName
+    """Name that steps refer to."""
+    postgres: PostgresTarget | None = None
+    """A PostgreSQL database."""
+    redis: RedisTarget | None = None
+    """A Redis or Valkey server."""
+
+    @classmethod
+    def alternatives(cls) -> Sequence[str]:
+        """The kinds of target."""
+        return ("postgres", "redis")
+
+    @property
+    def target(self) -> ConnectionTarget:
+        """The one target that is set."""
+        target: ConnectionTarget = getattr(self, self.kind)
+        return target
+
+    @property
+    def kind(self) -> str:
+        """`postgres` or `redis`."""
+        return self.chosen()

@@ -1,0 +1,178 @@
+"""The shape of an action: parameters, a run, and a result that never claims more than was seen.
+
+Everything above this layer (custom resources, decisions, the runner) speaks in these terms. Nothing here
+may import a driver: what an action needs to connect to, it imports inside its own `run`.
+"""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from upkeep.actions.connections import Connection, ConnectionTarget
+from upkeep.actions.fields import Model
+
+
+class Outcome(StrEnum):
+    """How a step or a run ended. What could not be checked is `unknown`, never `ok`."""
+
+    OK = "ok"
+    CHANGED = "changed"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+    @property
+    def good(self) -> bool:
+        """Whether a run with this outcome counts as successful."""
+        return self in {Outcome.OK, Outcome.CHANGED, Outcome.SKIPPED}
+
+
+class Severity(StrEnum):
+    """How much a finding matters; declared from the least to the most severe."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for the least severe, growing."""
+        return list(Severity).index(self)
+
+
+class ActionError(Exception):
+    """A step could not do its work. The message says what was being done to what, and what to do about it."""
+
+
+class UncheckableError(ActionError):
+    """A check could not be made (no privilege, extension missing): its outcome is `unknown`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that a check saw and a person may want to act on.
+
+    Attributes:
+        check_id: stable identifier of the check, for example `postgres.dead-tuples`.
+        severity: how much it matters.
+        object: what it was seen on, for example `public.orders`.
+        observed: the measured value, in `unit`.
+        threshold: the value from which on it is a finding, in `unit`.
+        unit: `rows`, `ratio`, `bytes`, `seconds`, ...; empty for counts without one.
+        recommendation: what to do, one sentence.
+    """
+
+    check_id: str
+    severity: Severity
+    object: str
+    observed: float
+    threshold: float
+    unit: str
+    recommendation: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hex digits that stay the same while the same check finds the same object."""
+        return hashlib.sha256(f"{self.check_id}\0{self.object}".encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What an action reports.
+
+    Attributes:
+        outcome: see `Outcome`.
+        message: one sentence for people.
+        findings: in any order; the runner sorts the worst first.
+        metrics: name → number, for status and logs; names are snake_case with their unit.
+    """
+
+    outcome: Outcome
+    message: str
+    findings: Sequence[Finding] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+Target = TypeVar("Target", bound=ConnectionTarget)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the runner hands to an action.
+
+    Attributes:
+        connections: the task's connections by name.
+        credentials: directory with one sub-directory a connection, one file a Secret key.
+        scratch: writable directory that vanishes with the Pod.
+        remaining: seconds until the step's deadline when it starts.
+    """
+
+    connections: Mapping[str, Connection]
+    credentials: Path
+    scratch: Path
+    remaining: float
+
+    def target(self, name: str, kind: type[Target]) -> Target:
+        """The connection's target, checked to be of the kind that the action needs.
+
+        Raises:
+            ActionError: no such connection, or one of another kind.
+        """
+        connection = self.connections.get(name)
+        if connection is None:
+            known = ", ".join(sorted(self.connections)) or "none"
+            msg = f"connection {name!r} is not defined: add it to spec.connections (defined: {known})"
+            raise ActionError(msg)
+        if not isinstance(connection.target, kind):
+            msg = f"connection {name!r} is {connection.kind}, but this step needs {kind.kind}"
+            raise ActionError(msg)
+        return connection.target
+
+    def secret(self, name: str, key: str) -> str:
+        """One value of the connection's Secret, read from its mounted file.
+
+        Raises:
+            ActionError: the Secret or the key is not there; names the Secret, never its content.
+        """
+        connection = self.connections[name]
+        path = self.credentials / name / key
+        try:
+            return path.read_text().rstrip("\n")
+        except FileNotFoundError:
+            secret = connection.target.secret_name
+            if path.parent.is_dir() and any(path.parent.iterdir()):
+                msg = f"Secret {secret!r} of connection {name!r} has no key {key!r}: add the key"
+            else:
+                msg = f"Secret {secret!r} of connection {name!r} does not exist in this namespace: create it"
+            raise ActionError(msg) from None
+
+
+class Action(Model):
+    """Base of every action: its fields are its parameters, its docstring is what `kubectl explain` shows.
+
+    A subclass sets `action_name` and is found by the registry. It never imports a driver at module level.
+    """
+
+    action_name: ClassVar[str] = ""
+    """The key in a step, for example `postgresVacuum`."""
+
+    internal: ClassVar[bool] = False
+    """True for what only Upkeep itself composes (backups); users cannot write it in a step."""
+
+    def connection_names(self) -> Sequence[str]:
+        """Names of the connections that the parameters refer to, for validation before anything runs."""
+        name = getattr(self, "connection", None)
+        return [name] if isinstance(name, str) else []
+
+    @abstractmethod
+    async def run(self, context: Context) -> Result:
+        """Do the work.
+
+        Raises:
+            ActionError: it could not be done; the step is `failed`.
+            UncheckableError: it could not be checked; the step is `unknown`.
+        """

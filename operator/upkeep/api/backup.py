@@ -1,0 +1,150 @@
+"""BackupPolicy: what to keep safe, and the proof."""
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from upkeep.actions.connections import PostgresTarget, SecretReference
+from upkeep.actions.fields import Duration, LabelName, Model, ObjectName, OneOf, Rule
+from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone
+from upkeep.api.status import ResourceStatus, ScheduleAnchor
+from upkeep.api.steps import BY_NAME
+
+INTEGRITY: Final = "integrity"
+"""Name under which the integrity check stands beside the schedules."""
+
+
+class BackupSource(OneOf):
+    """What is backed up; exactly one source."""
+
+    postgres: PostgresTarget | None = None
+    """A PostgreSQL database, dumped by pg_dump."""
+
+    @classmethod
+    def alternatives(cls) -> Sequence[str]:
+        """The kinds of source."""
+        return ("postgres",)
+
+
+class RepositoryVolume(Model):
+    """A repository on a volume."""
+
+    claim_name: ObjectName
+    """PersistentVolumeClaim in the same namespace."""
+    path: Annotated[str, Field(max_length=256, pattern=r"^[A-Za-z0-9._][A-Za-z0-9._/-]*$")] = "repository"
+    """Directory of the repository on the volume."""
+
+    @classmethod
+    def rules(cls) -> Sequence[Rule]:
+        """A path cannot leave its volume."""
+        return ({"rule": "!self.path.contains('..')", "message": "path must not contain '..'"},)
+
+
+class Repository(OneOf):
+    """The restic repository that keeps the backups, encrypted and de-duplicated. It is made on first use."""
+
+    password_secret_ref: SecretReference
+    """Secret with the key `password`. Without this password no backup can ever be read again: keep it elsewhere
+    too."""
+    volume: RepositoryVolume | None = None
+    """A repository on a PersistentVolumeClaim."""
+
+    @classmethod
+    def alternatives(cls) -> Sequence[str]:
+        """Where the repository is."""
+        return ("volume",)
+
+
+class BackupSchedule(Model):
+    """When a backup is made."""
+
+    name: LabelName
+    """Name of the schedule; it becomes a tag of its backups."""
+    schedule: CronExpression
+    """When, as a cron expression of five fields in the policy's timeZone."""
+
+    @classmethod
+    def rules(cls) -> Sequence[Rule]:
+        """The integrity check stands beside the schedules under its own name."""
+        return (
+            {
+                "rule": f"self.name != '{INTEGRITY}'",
+                "message": f"the name '{INTEGRITY}' is taken by verify.integrity",
+            },
+        )
+
+
+class IntegrityCheck(Model):
+    """`restic check`: the structure of the repository, and a part of its data read back."""
+
+    schedule: CronExpression
+    """When, as a cron expression of five fields in the policy's timeZone."""
+    read_data_subset: Annotated[str, Field(max_length=8, pattern=r"^(100|[1-9]?[0-9])%$")] = "5%"
+    """How much of the stored data is read back and checked each time, `0%` to `100%`."""
+
+
+class BackupVerification(Model):
+    """The proof that backups are good."""
+
+    integrity: IntegrityCheck | None = None
+    """The repository is checked on a schedule."""
+
+
+class BackupSpec(Model):
+    """What is backed up, where to, when, and how it is proven."""
+
+    source: BackupSource
+    """What is backed up."""
+    repository: Repository
+    """Where backups are kept. Deleting the policy never deletes them."""
+    schedules: Annotated[list[BackupSchedule], Field(min_length=1, max_length=8, json_schema_extra=BY_NAME)]
+    """When backups are made."""
+    time_zone: TimeZone = "Etc/UTC"
+    """IANA time zone of all schedules, for example Europe/Berlin."""
+    exclusions: Exclusions = Field(default_factory=list)
+    """Times in which no backup starts."""
+    starting_deadline_seconds: Annotated[int | None, Field(ge=1, le=2592000)] = None
+    """How late a backup may start, in seconds. Left out: the last missed one is always caught up."""
+    verify: BackupVerification = BackupVerification()
+    """The proof that backups are good."""
+    suspend: bool = False
+    """True: nothing is started by schedule. Occurrences of that time are recorded as Missed(Suspended)."""
+    timeout: Duration = Field(default="4h", validate_default=True)
+    """How long a backup or check may take."""
+    scratch_size: Annotated[str, Field(max_length=32, pattern=r"^[0-9]+([KMGT]i)?$")] = "10Gi"
+    """Room for the uncompressed dump while a backup is made."""
+    successful_runs_history_limit: Annotated[int, Field(ge=0, le=100)] = 3
+    """How many Jobs of good runs are kept."""
+    failed_runs_history_limit: Annotated[int, Field(ge=0, le=100)] = 3
+    """How many Jobs of failed runs are kept."""
+
+
+class BackupScheduleStatus(Model):
+    """Where one schedule of a policy stands."""
+
+    name: str
+    """Name of the schedule, or `integrity`."""
+    next_schedule_time: Timestamp | None = None
+    """When it runs next."""
+    last_schedule_time: Timestamp | None = None
+    """The last occurrence that was accounted for."""
+    last_successful_time: Timestamp | None = None
+    """When it last ended well."""
+    schedule_anchor: ScheduleAnchor | None = None
+    """From when on the schedule counts."""
+
+
+class BackupStatus(ResourceStatus):
+    """Where the policy stands."""
+
+    schedules: Annotated[Sequence[BackupScheduleStatus], Field(max_length=9)] = ()
+    """Each schedule, and the integrity check."""
+    last_backup: str | None = None
+    """What the last good backup said: its snapshot and size."""
+    last_backup_time: Timestamp | None = None
+    """When the last good backup ended."""
+    last_integrity_check_time: Timestamp | None = None
+    """When the repository was last found intact."""
+    active: Annotated[Sequence[str], Field(max_length=10)] = ()
+    """Names of the Jobs that run now."""

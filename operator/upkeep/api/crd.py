@@ -1,0 +1,220 @@
+"""Generates the CustomResourceDefinitions from the models: `python -m upkeep.api.crd crds/`.
+
+The generated files are committed; a check fails when they differ from the models. Kubernetes wants *structural*
+schemas, so references are inlined, `X | None` becomes an optional X, and what only JSON Schema knows is dropped.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from upkeep.actions.fields import Model
+from upkeep.api import GROUP, VERSION
+from upkeep.api.backup import BackupSpec, BackupStatus
+from upkeep.api.task import TaskSpec, TaskStatus
+from upkeep.api.window import WindowSpec, WindowStatus
+
+Schema = dict[str, Any]
+
+_KEPT: Final = frozenset(
+    {
+        "type",
+        "format",
+        "description",
+        "properties",
+        "required",
+        "items",
+        "additionalProperties",
+        "enum",
+        "default",
+        "minimum",
+        "maximum",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "minProperties",
+        "maxProperties",
+        "pattern",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A custom resource: its names, its models and the columns of `kubectl get`."""
+
+    kind: str
+    plural: str
+    short: str
+    description: str
+    spec: type[Model]
+    status: type[Model]
+    columns: Sequence[tuple[str, str, str]]
+
+    @property
+    def crd_name(self) -> str:
+        """Name of the CustomResourceDefinition."""
+        return f"{self.plural}.{GROUP}"
+
+
+KINDS: Final = (
+    Kind(
+        kind="MaintenanceTask",
+        plural="maintenancetasks",
+        short="mt",
+        description="Maintenance work that Upkeep runs as a Job: by schedule, in windows, or on demand "
+        "(annotation upkeep.dev/run-now: <token>).",
+        spec=TaskSpec,
+        status=TaskStatus,
+        columns=(
+            ("Phase", "string", ".status.phase"),
+            ("Schedule", "string", ".spec.schedule"),
+            ("Next", "string", ".status.nextScheduleTime"),
+            ("Last run", "date", ".status.lastRun.startTime"),
+            ("Result", "string", ".status.lastRun.outcome"),
+            ("Critical", "integer", ".status.lastRun.criticalFindings"),
+            ("Warnings", "integer", ".status.lastRun.warningFindings"),
+            ("Age", "date", ".metadata.creationTimestamp"),
+        ),
+    ),
+    Kind(
+        kind="MaintenanceWindow",
+        plural="maintenancewindows",
+        short="mw",
+        description="A time for maintenance: what runs in it, which Ingresses show a maintenance page meanwhile, and "
+        "how it is verified.",
+        spec=WindowSpec,
+        status=WindowStatus,
+        columns=(
+            ("Phase", "string", ".status.phase"),
+            ("Schedule", "string", ".spec.schedule"),
+            ("Duration", "string", ".spec.duration"),
+            ("Next", "string", ".status.nextScheduleTime"),
+            ("Ends", "string", ".status.occurrence.endTime"),
+            ("Result", "string", ".status.lastRun.outcome"),
+            ("Age", "date", ".metadata.creationTimestamp"),
+        ),
+    ),
+    Kind(
+        kind="BackupPolicy",
+        plural="backuppolicies",
+        short="bp",
+        description="What is backed up, where to, when, and how it is proven. Deleting a policy never deletes its "
+        "backups.",
+        spec=BackupSpec,
+        status=BackupStatus,
+        columns=(
+            ("Phase", "string", ".status.phase"),
+            ("Next", "string", ".status.nextScheduleTime"),
+            ("Last backup", "date", ".status.lastBackupTime"),
+            ("Checked", "date", ".status.lastIntegrityCheckTime"),
+            ("Result", "string", ".status.lastRun.outcome"),
+            ("Age", "date", ".metadata.creationTimestamp"),
+        ),
+    ),
+)
+
+
+def custom_resource_definition(kind: Kind) -> Schema:
+    """The CustomResourceDefinition of a kind, ready for `kubectl apply`."""
+    schema: Schema = {
+        "type": "object",
+        "description": kind.description,
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": structural_schema(kind.spec),
+            "status": structural_schema(kind.status),
+        },
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": kind.crd_name, "labels": {"app.kubernetes.io/part-of": "upkeep"}},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.kind,
+                "listKind": f"{kind.kind}List",
+                "plural": kind.plural,
+                "singular": kind.kind.lower(),
+                "shortNames": [kind.short],
+                "categories": ["upkeep"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        {"name": name, "type": type_, "jsonPath": path} for name, type_, path in kind.columns
+                    ],
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
+
+
+def structural_schema(model: type[Model]) -> Schema:
+    """A structural OpenAPI schema: no references, no unions, a description on every field."""
+    schema = model.model_json_schema(by_alias=True, mode="validation")
+    return _structural(schema, schema.get("$defs", {}))
+
+
+def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
+    node = _resolved(node, definitions)
+    result: Schema = {}
+    for key, value in node.items():
+        if key == "properties":
+            result[key] = {name: _structural(child, definitions) for name, child in value.items()}
+        elif key in {"items", "additionalProperties"} and isinstance(value, Mapping):
+            result[key] = _structural(value, definitions)
+        elif key == "const":
+            result["enum"] = [value]
+        elif key == "additionalProperties" or (key == "default" and value in (None, {}, [], ())):
+            continue
+        elif key == "description":
+            result[key] = " ".join(str(value).split())
+        elif key in _KEPT or key.startswith("x-kubernetes-"):
+            result[key] = value
+    return result
+
+
+def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The node with its reference inlined and its `| None` removed; what stands at the node wins."""
+    outer = {key: value for key, value in node.items() if key not in {"$ref", "anyOf", "allOf"}}
+    if "$ref" in node:
+        inner = _resolved(definitions[node["$ref"].rsplit("/", 1)[-1]], definitions)
+        return {**inner, **outer}
+    choices = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
+    if len(choices) == 1:
+        return {**_resolved(choices[0], definitions), **outer}
+    if choices:
+        msg = f"a union cannot become a structural schema: {node}"
+        raise ValueError(msg)
+    return outer
+
+
+def write_all(directory: Path) -> None:
+    """Write one file a kind into the directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for kind in KINDS:
+        text = yaml.safe_dump(
+            custom_resource_definition(kind), sort_keys=False, width=120, allow_unicode=True
+        )
+        header = "# Generated from operator/upkeep/api by `make generate`. Edit the models, not this file.\n"
+        (directory / f"{kind.crd_name}.yaml").write_text(header + text)
+
+
+if __name__ == "__main__":
+    write_all(Path(sys.argv[1]))

@@ -1,0 +1,71 @@
+"""Steps: a name and exactly one action, built from the registry so that a new action needs no line here."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import Field, create_model
+
+from upkeep.actions.connections import Connection
+from upkeep.actions.contract import Action
+from upkeep.actions.fields import Duration, LabelName, OneOf
+from upkeep.actions.registry import step_actions
+
+
+class OnFailure(StrEnum):
+    """What a failed step means for the steps after it."""
+
+    STOP = "Stop"
+    CONTINUE = "Continue"
+
+
+class StepBase(OneOf):
+    """A name and exactly one action."""
+
+    name: LabelName
+    """Name of the step, unique within its list."""
+    on_failure: OnFailure = OnFailure.STOP
+    """Stop: the steps after a failed one are skipped. Continue: they run all the same. The run has failed
+    either way."""
+    timeout: Duration | None = None
+    """How long the step may take. Left out: as long as the whole run."""
+
+    @classmethod
+    def alternatives(cls) -> Sequence[str]:
+        """The actions that a step can have."""
+        return tuple(step_actions())
+
+    @classmethod
+    def demand(cls) -> str:
+        """The message for a step without an action, with several, or with an unknown one."""
+        return f"a step must have exactly one action; the actions are: {', '.join(cls.alternatives())}"
+
+    @property
+    def action_name(self) -> str:
+        """The key of the one action that is set."""
+        return self.chosen()
+
+    @property
+    def action(self) -> Action:
+        """The one action that is set."""
+        action: Action = getattr(self, self.action_name)
+        return action
+
+
+if TYPE_CHECKING:
+    Step = StepBase
+else:
+    Step = create_model(
+        "Step",
+        __base__=StepBase,
+        __doc__=StepBase.__doc__,
+        **{
+            name: (action | None, Field(default=None, alias=name, description=action.__doc__))
+            for name, action in step_actions().items()
+        },
+    )
+
+BY_NAME: Final[dict[str, Any]] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+
+Steps = Annotated[list[Step], Field(min_length=1, max_length=32, json_schema_extra=BY_NAME)]
+Connections = Annotated[list[Connection], Field(max_length=16, json_schema_extra=BY_NAME)]

@@ -1,0 +1,81 @@
+"""MaintenanceTask: work, done as a Job in the resource's own namespace."""
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from upkeep.actions.fields import Duration, ObjectName, OneOf, Rule
+from upkeep.api.container import CustomJob
+from upkeep.api.scheduling import ConcurrencyPolicy, CronExpression, Exclusions, Timestamp, TimeZone
+from upkeep.api.status import ResourceStatus, ScheduleAnchor
+from upkeep.api.steps import Connections, Steps
+
+_ONE_SCHEDULE: Final[Rule] = {
+    "rule": "!(has(self.schedule) && has(self.runAt))",
+    "message": "schedule and runAt exclude each other: set schedule for a recurring task, runAt for a single run, "
+    "or neither for one that runs only in windows or on demand",
+}
+_JITTER_NEEDS_SCHEDULE: Final[Rule] = {
+    "rule": "!has(self.jitter) || has(self.schedule)",
+    "message": "jitter spreads the runs of a schedule: set schedule, or remove jitter",
+}
+
+
+class TaskSpec(OneOf):
+    """What to do, and when."""
+
+    schedule: CronExpression | None = None
+    """When it runs, as a cron expression of five fields in timeZone."""
+    run_at: Timestamp | None = None
+    """When it runs once, for example 2026-12-01T02:00:00Z."""
+    time_zone: TimeZone = "Etc/UTC"
+    """IANA time zone of schedule and exclusions, for example Europe/Berlin."""
+    jitter: Duration | None = None
+    """Each run starts up to this much later, by an offset that is the same on every replica."""
+    exclusions: Exclusions = Field(default_factory=list)
+    """Times in which it does not start: freezes and holidays. Such an occurrence is Skipped with the reason."""
+    windows: Annotated[list[ObjectName], Field(max_length=16)] = Field(default_factory=list)
+    """Scheduled runs start only while one of these MaintenanceWindows of the same namespace is open."""
+    starting_deadline_seconds: Annotated[int | None, Field(ge=1, le=2592000)] = None
+    """How late a run may start, in seconds. Left out: the last missed occurrence is always caught up."""
+    concurrency_policy: ConcurrencyPolicy = ConcurrencyPolicy.FORBID
+    """When a run is due while the last one still runs: Forbid leaves it out, Allow starts it besides,
+    Replace stops the old one first."""
+    suspend: bool = False
+    """True: nothing is started by schedule. Occurrences of that time are recorded as Missed(Suspended)."""
+    timeout: Duration = Field(default="1h", validate_default=True)
+    """How long a run may take, all retries together."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 0
+    """How often a failed run is tried again, with growing pauses."""
+    successful_runs_history_limit: Annotated[int, Field(ge=0, le=100)] = 3
+    """How many Jobs of good runs are kept."""
+    failed_runs_history_limit: Annotated[int, Field(ge=0, le=100)] = 3
+    """How many Jobs of failed runs are kept."""
+    connections: Connections = Field(default_factory=list)
+    """Servers that the steps use, by name."""
+    steps: Steps | None = None
+    """What is done, in this order."""
+    job: CustomJob | None = None
+    """What is done, as a container of your own."""
+    service_account_name: ObjectName | None = None
+    """ServiceAccount of the Pod. Left out: the Pod has no access to the Kubernetes API."""
+
+    @classmethod
+    def alternatives(cls) -> Sequence[str]:
+        """What a task does."""
+        return ("steps", "job")
+
+    @classmethod
+    def rules(cls) -> Sequence[Rule]:
+        """What one object can show to be wrong."""
+        return (*super().rules(), _ONE_SCHEDULE, _JITTER_NEEDS_SCHEDULE)
+
+
+class TaskStatus(ResourceStatus):
+    """What became of it."""
+
+    schedule_anchor: ScheduleAnchor | None = None
+    """From when on the schedule counts."""
+    active: Annotated[Sequence[str], Field(max_length=100)] = ()
+    """Names of the Jobs that run now."""

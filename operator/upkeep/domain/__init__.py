@@ -1,0 +1,1 @@
+"""Decisions: what should happen, from a snapshot and a time. No I/O, no clock, no framework."""

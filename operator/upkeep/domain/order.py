@@ -1,0 +1,61 @@
+"""What a Job pod is told to do: the run order, passed as one environment variable.
+
+It holds no secret: credentials arrive as mounted files, named by connection.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+from pydantic import Field, SerializeAsAny, field_validator
+
+from upkeep.actions.connections import Connection
+from upkeep.actions.contract import Action
+from upkeep.actions.fields import Duration, Model
+from upkeep.actions.registry import actions
+from upkeep.api.steps import OnFailure
+
+ORDER_VARIABLE: Final = "UPKEEP_RUN_ORDER"
+CREDENTIALS_DIRECTORY: Final = "/var/run/upkeep/credentials"
+SCRATCH_DIRECTORY: Final = "/var/run/upkeep/scratch"
+TERMINATION_MESSAGE_PATH: Final = "/dev/termination-log"
+
+
+class OrderedStep(Model):
+    """One step of a run: a name, the key of its action and that action's parameters."""
+
+    name: str
+    action_name: str
+    action: SerializeAsAny[Action]
+    on_failure: OnFailure = OnFailure.STOP
+    timeout: Duration | None = None
+
+    @field_validator("action", mode="before")
+    @classmethod
+    def _of_its_kind(cls, value: object, info: Any) -> object:  # noqa: ANN401 - pydantic's ValidationInfo is generic
+        if isinstance(value, Action):
+            return value
+        return actions()[info.data["action_name"]].model_validate(value)
+
+
+class RunOrder(Model):
+    """All that a run needs to know besides its credentials."""
+
+    owner: str
+    """`Kind/namespace/name` of the resource that it runs for, for the log."""
+    timeout: Duration
+    """Time for all steps together."""
+    steps: Annotated[Sequence[OrderedStep], Field(min_length=1)]
+    connections: Sequence[Connection] = ()
+
+    def encode(self) -> str:
+        """Compact JSON, the value of `ORDER_VARIABLE`."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+    @classmethod
+    def decode(cls, text: str) -> "RunOrder":
+        """The order that `encode` wrote.
+
+        Raises:
+            pydantic.ValidationError: it was written by an incompatible version.
+        """
+        return cls.model_validate_json(text)

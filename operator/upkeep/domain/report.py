@@ -1,0 +1,171 @@
+"""What a run says when it ends: one compact JSON document that fits into a termination message.
+
+Kubernetes keeps at most 4096 bytes of it, so the report drops what matters least (the mildest findings,
+then step messages) until it fits, and says how much it dropped.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from pydantic import Field, ValidationError
+
+from upkeep.actions.contract import Finding, Outcome, Severity
+from upkeep.actions.fields import Model
+
+MAX_BYTES: Final = 4096
+_SHORTENED_MESSAGE: Final = 120
+_SEVEREST_FIRST: Final = tuple(sorted(Severity, key=lambda severity: -severity.rank))
+_WORST_FIRST: Final = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.CHANGED, Outcome.OK, Outcome.SKIPPED)
+
+
+class FindingReport(Model):
+    """A finding as it travels and as it stands in a status."""
+
+    check_id: str
+    """Identifier of the check."""
+    severity: Severity
+    """info, warning or critical."""
+    object: str
+    """What it was seen on."""
+    observed: float
+    """The measured value, in `unit`."""
+    threshold: float
+    """The value from which on it is a finding, in `unit`."""
+    unit: str = ""
+    """Unit of `observed` and `threshold`."""
+    recommendation: str = ""
+    """What to do about it."""
+    fingerprint: str
+    """Stays the same while the same check finds the same object."""
+
+    @classmethod
+    def of(cls, finding: Finding) -> "FindingReport":
+        """The report of what an action found."""
+        return cls(
+            check_id=finding.check_id,
+            severity=finding.severity,
+            object=finding.object[:200],
+            observed=finding.observed,
+            threshold=finding.threshold,
+            unit=finding.unit,
+            recommendation=finding.recommendation[:300],
+            fingerprint=finding.fingerprint,
+        )
+
+
+class FindingCounts(Model):
+    """How many findings there were of each severity, also those that did not fit."""
+
+    critical: int = 0
+    """Number of critical findings."""
+    warning: int = 0
+    """Number of warnings."""
+    info: int = 0
+    """Number of informational findings."""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.critical + self.warning + self.info
+
+
+class StepReport(Model):
+    """How one step ended."""
+
+    name: str
+    """The step's name."""
+    action: str
+    """The key of its action."""
+    outcome: Outcome
+    """ok, changed, skipped, unknown or failed."""
+    seconds: float = 0.0
+    """How long it took."""
+    message: str = ""
+    """One sentence for people."""
+    metrics: Mapping[str, float] = Field(default_factory=dict)
+    """Numbers that the step measured, by name."""
+
+
+class RunReport(Model):
+    """How a run ended."""
+
+    outcome: Outcome
+    """The worst outcome of its steps."""
+    message: str = ""
+    """One sentence: of the step that decided the outcome, or a summary."""
+    steps: Sequence[StepReport] = ()
+    """Every step in its order."""
+    findings: Sequence[FindingReport] = ()
+    """The worst findings, most severe first; `counts` has the number of all."""
+    counts: FindingCounts = FindingCounts()
+    """Findings by severity."""
+
+    @classmethod
+    def summarise(cls, steps: Sequence[StepReport], findings: Sequence[Finding]) -> "RunReport":
+        """The report over all steps: worst outcome, its message, findings sorted worst first."""
+        ranked = sorted(findings, key=lambda found: (-found.severity.rank, -_excess(found), found.object))
+        counts = {severity.value: 0 for severity in _SEVEREST_FIRST}
+        for found in ranked:
+            counts[found.severity.value] += 1
+        outcome = worst(step.outcome for step in steps)
+        decisive = next((step for step in steps if step.outcome is outcome), None)
+        message = f"{decisive.name}: {decisive.message}" if decisive and not outcome.good else ""
+        return cls(
+            outcome=outcome,
+            message=message or _praise(steps, ranked),
+            steps=steps,
+            findings=[FindingReport.of(found) for found in ranked],
+            counts=FindingCounts(**counts),
+        )
+
+    def encode(self, *, limit: int = MAX_BYTES) -> str:
+        """Compact JSON of at most `limit` bytes, dropping the least important until it fits."""
+        report = self
+        text = _dump(report)
+        while len(text.encode()) > limit and report.findings:
+            keep = len(report.findings) * 3 // 4
+            report = report.model_copy(update={"findings": report.findings[:keep]})
+            text = _dump(report)
+        if len(text.encode()) > limit:
+            report = report.model_copy(
+                update={
+                    "message": report.message[:_SHORTENED_MESSAGE],
+                    "steps": [
+                        step.model_copy(update={"message": step.message[:_SHORTENED_MESSAGE], "metrics": {}})
+                        for step in report.steps
+                    ],
+                }
+            )
+            text = _dump(report)
+        while len(text.encode()) > limit and report.steps:
+            report = report.model_copy(update={"steps": report.steps[: len(report.steps) // 2]})
+            text = _dump(report)
+        return text
+
+    @classmethod
+    def decode(cls, text: str) -> "RunReport | None":
+        """The report that `encode` wrote; None where the text is something else (a foreign container's last words)."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError:
+            return None
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """The outcome that stands for all: failed before unknown before changed before ok; skipped only if all were."""
+    return min(outcomes, key=_WORST_FIRST.index, default=Outcome.SKIPPED)
+
+
+def _dump(report: RunReport) -> str:
+    return report.model_dump_json(by_alias=True, exclude_defaults=True)
+
+
+def _excess(finding: Finding) -> float:
+    return finding.observed / finding.threshold if finding.threshold else finding.observed
+
+
+def _praise(steps: Sequence[StepReport], findings: Sequence[Finding]) -> str:
+    done = f"{len(steps)} step{'s' if len(steps) != 1 else ''} done"
+    if not findings:
+        return done
+    return f"{done}, {len(findings)} finding{'s' if len(findings) != 1 else ''}, worst: {findings[0].object}"

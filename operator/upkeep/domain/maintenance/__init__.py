@@ -1,0 +1,44 @@
+"""Maintenance mode on an Ingress: what to write to send its users to a page, and to bring it back exactly.
+
+Everything here is a pure function from an Ingress, as read from the API server, to a JSON Patch. The Ingress carries
+its own undo record, so that whoever comes later (another replica, a sweep, a person with `kubectl upkeep restore`)
+can bring it back without any other memory. What this package must never do: take a page for an original backend,
+overwrite what somebody else changed meanwhile, or leave a record behind without its change, or a change without its
+record. Each of its patches is therefore one write that the API server refuses as a whole when the Ingress has moved on.
+"""
+
+from upkeep.domain.maintenance.comparison import semantically_equal
+from upkeep.domain.maintenance.ownership import forget_ownership
+from upkeep.domain.maintenance.patch import Patch
+from upkeep.domain.maintenance.record import (
+    MODE_LABEL,
+    UNDO_ANNOTATION,
+    UNTIL_ANNOTATION,
+    WINDOW_ANNOTATION,
+    Holder,
+    UndoRecordError,
+    holders,
+)
+from upkeep.domain.maintenance.refusal import Refusal, refusal
+from upkeep.domain.maintenance.staleness import GRACE, stale_holders
+from upkeep.domain.maintenance.swapping import Release, release, swap
+
+__all__ = [
+    "GRACE",
+    "MODE_LABEL",
+    "UNDO_ANNOTATION",
+    "UNTIL_ANNOTATION",
+    "WINDOW_ANNOTATION",
+    "Holder",
+    "Patch",
+    "Refusal",
+    "Release",
+    "UndoRecordError",
+    "forget_ownership",
+    "holders",
+    "refusal",
+    "release",
+    "semantically_equal",
+    "stale_holders",
+    "swap",
+]

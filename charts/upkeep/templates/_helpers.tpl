@@ -1,0 +1,82 @@
+{{/* What the names of all objects start with. */}}
+{{- define "upkeep.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "upkeep.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (include "upkeep.fullname" .) -}}
+{{- end -}}
+
+{{/* A digest wins over a tag; both together stay readable for people. */}}
+{{- define "upkeep.image" -}}
+{{- with .Values.image -}}
+{{- if and .digest .tag -}}
+{{- printf "%s:%s@%s" .repository .tag .digest -}}
+{{- else if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What identifies the operator's Pods; it may never change, because a Deployment's selector cannot. */}}
+{{- define "upkeep.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "upkeep.labels" -}}
+{{ include "upkeep.selectorLabels" . }}
+app.kubernetes.io/part-of: upkeep
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* What the operator may do with the objects of a namespace that it looks after. Every verb here is used. */}}
+{{- define "upkeep.rules" -}}
+- apiGroups: [upkeep.dev]
+  resources: [maintenancetasks, backuppolicies]
+  verbs: [get, list, watch]
+- apiGroups: [upkeep.dev]
+  # patch: the finalizer that is held while an Ingress shows the maintenance page.
+  resources: [maintenancewindows]
+  verbs: [get, list, watch, patch]
+- apiGroups: [upkeep.dev]
+  resources: [maintenancetasks/status, maintenancewindows/status, backuppolicies/status]
+  verbs: [patch]
+- apiGroups: [batch]
+  # delete: history limits and concurrencyPolicy Replace.
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [networking.k8s.io]
+  # patch: maintenance mode and the way back.
+  resources: [ingresses]
+  verbs: [get, list, watch, patch]
+- apiGroups: [apps]
+  # The maintenance page.
+  resources: [deployments]
+  verbs: [get, create, patch, delete]
+- apiGroups: [""]
+  # The maintenance page.
+  resources: [services, configmaps]
+  verbs: [get, create, patch, delete]
+- apiGroups: [discovery.k8s.io]
+  # Whether the maintenance page is ready to serve.
+  resources: [endpointslices]
+  verbs: [get, list]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 from upkeep.actions.connections import Connection, ConnectionTarget
 from upkeep.actions.fields import Model
+
+_KUBELET_PREFIX: Final = ".."  # the kubelet's own links; an optional Secret that does not exist has only these
 
 
 class Outcome(StrEnum):
@@ -138,17 +140,37 @@ class Context:
         Raises:
             ActionError: the Secret or the key is not there; names the Secret, never its content.
         """
-        connection = self.connections[name]
-        path = self.credentials / name / key
+        path = self.secret_file(name, key, holder=f"connection {name!r}", secret=self.secret_name(name))
         try:
             return path.read_text().rstrip("\n")
-        except FileNotFoundError:
-            secret = connection.target.secret_name
-            if path.parent.is_dir() and any(path.parent.iterdir()):
-                msg = f"Secret {secret!r} of connection {name!r} has no key {key!r}: add the key"
-            else:
-                msg = f"Secret {secret!r} of connection {name!r} does not exist in this namespace: create it"
+        except UnicodeDecodeError:
+            msg = f"key {key!r} of Secret {self.secret_name(name)!r} is not UTF-8 text: store it as text"
             raise ActionError(msg) from None
+
+    def secret_name(self, name: str) -> str:
+        """Name of the connection's Secret, for messages; empty where it has none."""
+        return self.connections[name].target.secret_name or ""
+
+    def secret_file(self, directory: str, key: str, *, holder: str, secret: str) -> Path:
+        """The mounted file of one key of a Secret, for programs that read credentials themselves.
+
+        Args:
+            directory: sub-directory of `credentials`.
+            key: key in the Secret.
+            holder: what the Secret belongs to, for the message.
+            secret: name of the Secret, for the message.
+
+        Raises:
+            ActionError: the Secret or the key is not there.
+        """
+        path = self.credentials / directory / key
+        if path.is_file():
+            return path
+        if path.parent.is_dir() and any(not entry.name.startswith(_KUBELET_PREFIX) for entry in path.parent.iterdir()):
+            msg = f"Secret {secret!r} of {holder} has no key {key!r}: add the key"
+        else:
+            msg = f"Secret {secret!r} of {holder} does not exist in this namespace: create it"
+        raise ActionError(msg)
 
 
 class Action(Model):

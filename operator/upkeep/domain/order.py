@@ -11,7 +11,7 @@ from pydantic import Field, SerializeAsAny, field_validator
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Action
 from upkeep.actions.fields import Duration, Model
-from upkeep.actions.registry import actions
+from upkeep.actions.registry import find
 from upkeep.api.steps import OnFailure
 
 ORDER_VARIABLE: Final = "UPKEEP_RUN_ORDER"
@@ -34,7 +34,7 @@ class OrderedStep(Model):
     def _of_its_kind(cls, value: object, info: Any) -> object:  # noqa: ANN401 - pydantic's ValidationInfo is generic
         if isinstance(value, Action):
             return value
-        return actions()[info.data["action_name"]].model_validate(value)
+        return find(info.data["action_name"]).model_validate(value)
 
 
 class RunOrder(Model):

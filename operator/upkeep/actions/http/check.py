@@ -1,0 +1,233 @@
+"""Asks an HTTP endpoint and tells whether it answers as it should, and how fast.
+
+An endpoint that does not answer as expected is a failure; one that answers slowly is a finding.
+"""
+
+import asyncio
+import ssl
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import ceil
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
+
+from pydantic import Field, model_validator
+
+from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
+from upkeep.actions.fields import Duration, Rule, format_duration
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient, HTTPError
+
+_ORDER: Final = "criticalAfter must not be below warningAfter"
+_NO_BODY: Final = "a HEAD request has no body: remove bodyContains or use GET"
+_BODY_LIMIT_BYTES: Final = 1024 * 1024
+_CONNECT_SECONDS: Final = 3.0
+_ADVICE: Final = (
+    ("Name or service not known", "no such name in DNS: check the host in url and that the Service exists"),
+    ("No address associated", "no such name in DNS: check the host in url and that the Service exists"),
+    ("Temporary failure in name resolution", "DNS does not answer: check the cluster's DNS"),
+    ("All connection attempts failed", "nothing listens there: check host and port, and that the server runs"),
+    ("Connection refused", "nothing listens there: check host and port, and that the server runs"),
+    ("CERTIFICATE_VERIFY_FAILED", "renew the certificate, or check that url has a name in it"),
+    ("SSL", "check that the server speaks TLS on this port"),
+    ("disconnected", "look into the server's log"),
+)
+
+
+class HTTPMethod(StrEnum):
+    """Methods that change nothing at the server."""
+
+    GET = "GET"
+    HEAD = "HEAD"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sample:
+    """One request: how long it took, and what was wrong with the answer, if anything was."""
+
+    seconds: float
+    fault: str = ""
+
+
+class HttpCheck(Action):
+    """Requests a URL once or several times, one after the other over one connection, and compares the answers.
+
+    Redirects are not followed: a redirect is an answer, name its status if it is the expected one. Proxies from the
+    environment are not used. Certificates of https are checked against the authorities of the system.
+    Locks: none. Privileges: none. Do not put passwords or tokens into the URL: it is readable in the resource.
+    Source of the defaults: 95 percent of requests within 1 s keep a user's flow of thought (Nielsen, Response Times:
+    The 3 Important Limits); 2 s is twice that.
+    """
+
+    action_name: ClassVar[str] = "httpCheck"
+
+    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+([/?#][^\s]*)?$")]
+    """What to request, for example `http://shop.shop.svc/healthz`; without user name and password."""
+    method: HTTPMethod = HTTPMethod.GET
+    """GET or HEAD."""
+    expected_status: Annotated[int, Field(ge=100, le=599)] = 200
+    """Status code of a good answer."""
+    body_contains: Annotated[str | None, Field(min_length=1, max_length=1024)] = None
+    """Text that the first MiB of a good answer contains."""
+    samples: Annotated[int, Field(ge=1, le=50)] = 1
+    """How many requests are made; the 95th percentile of their times is compared with the thresholds."""
+    warning_after: Duration = Field(default="1s", validate_default=True)
+    """95th percentile of the response time from which on it is a warning."""
+    critical_after: Duration = Field(default="2s", validate_default=True)
+    """95th percentile of the response time from which on it is critical."""
+    timeout: Duration = Field(default="10s", validate_default=True)
+    """How long one request may take."""
+
+    @classmethod
+    def rules(cls) -> Sequence[Rule]:
+        """What cannot hold together."""
+        return (
+            {
+                "rule": "!has(self.warningAfter) || !has(self.criticalAfter) || "
+                "!self.warningAfter.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') || "
+                "!self.criticalAfter.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') || "
+                "duration(self.warningAfter) <= duration(self.criticalAfter)",
+                "message": _ORDER,
+            },
+            {
+                "rule": "!has(self.bodyContains) || !has(self.method) || self.method != 'HEAD'",
+                "message": _NO_BODY,
+            },
+        )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.warning_after > self.critical_after:
+            raise ValueError(_ORDER)
+        if self.body_contains is not None and self.method is HTTPMethod.HEAD:
+            raise ValueError(_NO_BODY)
+        return self
+
+    @property
+    def shown(self) -> str:
+        """The URL without its query, for messages."""
+        return self.url.partition("?")[0].partition("#")[0]
+
+    async def run(self, context: Context) -> Result:
+        """Request and compare. An answer that is not as expected is a failed result, not an exception."""
+        import httpx  # noqa: PLC0415 - a driver is loaded only when an action runs
+
+        limit = min(self.timeout.total_seconds(), context.remaining)
+        timeout = httpx.Timeout(limit, connect=min(limit, _CONNECT_SECONDS))
+        trust = _trust(self.url)
+        async with httpx.AsyncClient(timeout=timeout, verify=trust, trust_env=False) as client:
+            samples = [await self._sample(client, limit) for _ in range(self.samples)]
+        return self._result(samples)
+
+    async def _sample(self, client: "AsyncClient", limit: float) -> _Sample:
+        import httpx  # noqa: PLC0415 - a driver is loaded only when an action runs
+
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(limit):
+                fault = await self._fault(client)
+        except TimeoutError:
+            fault = f"no complete answer within {limit:g} s: check the server, and the NetworkPolicies"
+        except httpx.TimeoutException:
+            fault = f"no answer within {limit:g} s: check host and port, the server, and the NetworkPolicies"
+        except httpx.HTTPError as error:
+            fault = _explained(error)
+        return _Sample(seconds=time.monotonic() - begun, fault=fault)
+
+    async def _fault(self, client: "AsyncClient") -> str:
+        async with client.stream(self.method.value, self.url, follow_redirects=False) as response:
+            if response.status_code != self.expected_status:
+                return f"status {response.status_code} instead of {self.expected_status}"
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) >= _BODY_LIMIT_BYTES:
+                    break
+        text = bytes(body[:_BODY_LIMIT_BYTES]).decode(response.encoding or "utf-8", errors="replace")
+        if self.body_contains is not None and self.body_contains not in text:
+            return f"status {response.status_code}, but the body does not contain {self.body_contains!r}"
+        return ""
+
+    def _result(self, samples: Sequence[_Sample]) -> Result:
+        p95 = percentile_95([sample.seconds for sample in samples])
+        faults = Counter(sample.fault for sample in samples if sample.fault)
+        failed = faults.total()
+        metrics = {
+            "samples": float(len(samples)),
+            "failed_samples": float(failed),
+            "p95_seconds": round(p95, 4),
+            "max_seconds": round(max(sample.seconds for sample in samples), 4),
+        }
+        if faults:
+            reason = faults.most_common(1)[0][0]
+            of_all = f" ({failed} of {len(samples)} requests)" if len(samples) > 1 else ""
+            message = f"{self.method} {self.shown}: {reason}{of_all}"
+            finding = self._finding(
+                "http.check",
+                Severity.CRITICAL,
+                observed=failed,
+                threshold=1,
+                unit="requests",
+                recommendation=reason,
+            )
+            return Result(outcome=Outcome.FAILED, message=message, findings=[finding], metrics=metrics)
+        message = f"{self.method} {self.shown}: {self.expected_status} as expected, p95 {p95:.3f} s"
+        return Result(outcome=Outcome.OK, message=message, findings=self._slowness(p95), metrics=metrics)
+
+    def _slowness(self, p95: float) -> list[Finding]:
+        limit = self.critical_after if p95 >= self.critical_after.total_seconds() else self.warning_after
+        if p95 < limit.total_seconds():
+            return []
+        severity = Severity.CRITICAL if limit is self.critical_after else Severity.WARNING
+        advice = f"it answers more slowly than {format_duration(limit)}: look into its load and dependencies"
+        return [
+            self._finding(
+                "http.response-time",
+                severity,
+                observed=round(p95, 3),
+                threshold=limit.total_seconds(),
+                unit="seconds",
+                recommendation=advice,
+            )
+        ]
+
+    def _finding(  # noqa: PLR0913 - a finding has this many parts
+        self,
+        check_id: str,
+        severity: Severity,
+        *,
+        observed: float,
+        threshold: float,
+        unit: str,
+        recommendation: str,
+    ) -> Finding:
+        return Finding(
+            check_id=check_id,
+            severity=severity,
+            object=self.shown,
+            observed=observed,
+            threshold=threshold,
+            unit=unit,
+            recommendation=recommendation,
+        )
+
+
+def percentile_95(values: Sequence[float]) -> float:
+    """The 95th percentile by nearest rank: the smallest value that 95 percent of all values do not exceed."""
+    return sorted(values)[ceil(0.95 * len(values)) - 1]
+
+
+def _trust(url: str) -> ssl.SSLContext:
+    """The system's authorities for https; for http a context that trusts nobody, which costs no time to make."""
+    if url.startswith("https:"):
+        return ssl.create_default_context()
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _explained(error: "HTTPError") -> str:
+    what = str(error) or type(error).__name__
+    advice = next((advice for needle, advice in _ADVICE if needle in what), "check url and the server's log")
+    return f"{what}: {advice}"

@@ -1,0 +1,131 @@
+"""Finds tables in which autovacuum does not keep up.
+
+It only reads counters, and must never take a lost counter for zero.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, ClassVar, Final, Self
+
+from pydantic import Field, model_validator
+
+from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity, UncheckableError
+from upkeep.actions.fields import LabelName, Rule
+from upkeep.actions.postgres.catalogue import EVERY_TABLE, Catalogue, Table, TableName, tables_in_words
+from upkeep.actions.postgres.session import session
+from upkeep.actions.postgres.statistics import TableStatistics, counters_are_on, read_statistics
+
+_ORDER: Final = "criticalRatio must not be below warningRatio"
+
+
+class PostgresDeadTuples(Action):
+    """Reports tables with many dead rows, and when each was last vacuumed and analyzed.
+
+    Locks: none. Privileges: only CONNECT on the database, for example `GRANT CONNECT ON DATABASE shop TO upkeep`.
+    Source of the defaults: PostgreSQL starts autovacuum at 50 + 0.2 of the rows (autovacuum_vacuum_threshold and
+    autovacuum_vacuum_scale_factor), so a share of 0.2 or more means that it cannot keep up; 0.1 is half way.
+    """
+
+    action_name: ClassVar[str] = "postgresDeadTuples"
+
+    connection: LabelName
+    """Name of a PostgreSQL connection."""
+    tables: Annotated[list[TableName], Field(min_length=1, max_length=256)] = Field(
+        default_factory=lambda: [EVERY_TABLE]
+    )
+    """Tables as `schema.table`, or `table` in any schema, spelt as in the catalogue; `*` stands for any
+    characters. Left out: every table. A name that matches nothing is an error."""
+    warning_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of dead rows among all rows from which on it is a warning."""
+    critical_ratio: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Share of dead rows among all rows from which on it is critical."""
+    min_dead_rows: Annotated[int, Field(ge=0)] = 1000
+    """Tables with fewer dead rows are never a finding."""
+
+    @classmethod
+    def rules(cls) -> Sequence[Rule]:
+        """Critical is at least as much as warning."""
+        return (
+            {
+                "rule": "!has(self.warningRatio) || !has(self.criticalRatio) || "
+                "self.warningRatio <= self.criticalRatio",
+                "message": _ORDER,
+            },
+        )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.warning_ratio > self.critical_ratio:
+            raise ValueError(_ORDER)
+        return self
+
+    async def run(self, context: Context) -> Result:
+        """Compare the counters with the thresholds.
+
+        Raises:
+            ActionError: no connection, or a name matches no table.
+            UncheckableError: the server does not count.
+        """
+        async with session(context, self.connection) as opened:
+            if not await counters_are_on(opened):
+                msg = f"PostgreSQL {opened.server} counts no dead rows: set track_counts = on"
+                raise UncheckableError(msg)
+            catalogue = await Catalogue.read(opened)
+            leaves = catalogue.leaves(catalogue.matching(self.tables))
+            statistics = await read_statistics(opened, [leaf.oid for leaf in leaves])
+        known = [(leaf, statistics[leaf.oid]) for leaf in leaves if leaf.oid in statistics]
+        uncounted = [leaf.label for leaf, counters in known if not counters.counted]
+        findings = [
+            self._finding(leaf, counters, severity)
+            for leaf, counters in known
+            if (severity := self._severity(counters)) is not None
+        ]
+        dead = sum(counters.dead for _, counters in known)
+        metrics = {
+            "tables": len(known),
+            "dead_rows": dead,
+            "live_rows": sum(counters.live for _, counters in known),
+            "worst_dead_ratio": max((counters.dead_ratio for _, counters in known), default=0.0),
+            "uncounted_tables": len(uncounted),
+        }
+        message = f"{dead} dead rows in {tables_in_words(len(known))}, {len(findings)} over the threshold"
+        if uncounted:
+            message = (
+                f"no counters for {', '.join(uncounted[:5])} (a crash resets them): run ANALYZE, then check again; "
+                f"of the rest: {message}"
+            )
+        return Result(
+            outcome=Outcome.UNKNOWN if uncounted else Outcome.OK,
+            message=message,
+            findings=findings,
+            metrics=metrics,
+        )
+
+    def _severity(self, counters: TableStatistics) -> Severity | None:
+        if counters.dead < max(1, self.min_dead_rows):
+            return None
+        if counters.dead_ratio >= self.critical_ratio:
+            return Severity.CRITICAL
+        return Severity.WARNING if counters.dead_ratio >= self.warning_ratio else None
+
+    def _finding(self, leaf: Table, counters: TableStatistics, severity: Severity) -> Finding:
+        vacuumed = _latest(counters.last_vacuum, counters.last_autovacuum)
+        analyzed = _latest(counters.last_analyze, counters.last_autoanalyze)
+        return Finding(
+            check_id="postgres.dead-tuples",
+            severity=severity,
+            object=leaf.label,
+            observed=round(counters.dead_ratio, 4),
+            threshold=self.critical_ratio if severity is Severity.CRITICAL else self.warning_ratio,
+            unit="ratio",
+            recommendation=f"vacuum it and let autovacuum start earlier: {counters.dead} dead of "
+            f"{counters.dead + counters.live} rows, last vacuum {vacuumed}, last analyze {analyzed}",
+        )
+
+
+def _latest(by_hand: datetime | None, by_daemon: datetime | None) -> str:
+    known = [(when, how) for when, how in ((by_hand, "by hand"), (by_daemon, "auto")) if when is not None]
+    if not known:
+        return "never"
+    when, how = max(known)
+    return f"{when:%Y-%m-%d %H:%M} {how}"

@@ -1,0 +1,191 @@
+"""Tells how much memory Redis uses of what it may, and how well it is used. Reads only what INFO says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final, Self
+
+from pydantic import Field, model_validator
+
+from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
+from upkeep.actions.fields import LabelName, Rule
+from upkeep.actions.redis.session import session
+
+_MEBIBYTE: Final = 1024 * 1024
+_ORDER: Final = "criticalPercent must not be below warningPercent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The part of INFO that matters here, in bytes unless said otherwise.
+
+    Attributes:
+        used: what the server has allocated.
+        countable: `used` without replication and append-only buffers: what is compared with `limit`.
+        peak: the most it ever had allocated.
+        limit: maxmemory; 0 means no limit.
+        policy: maxmemory-policy.
+        fragmentation: memory taken from the system over memory allocated.
+        evicted: keys evicted since the server started.
+    """
+
+    used: int
+    countable: int
+    peak: int
+    limit: int
+    policy: str
+    fragmentation: float
+    evicted: int
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> "Memory":
+        """Read it from the answers to INFO memory and INFO stats."""
+        used = int(info["used_memory"])
+        return cls(
+            used=used,
+            countable=max(0, used - int(info.get("mem_not_counted_for_evict", 0))),
+            peak=int(info["used_memory_peak"]),
+            limit=int(info.get("maxmemory", 0)),
+            policy=str(info.get("maxmemory_policy", "noeviction")),
+            fragmentation=float(info.get("mem_fragmentation_ratio", 0)),
+            evicted=int(info.get("evicted_keys", 0)),
+        )
+
+    @property
+    def percent(self) -> float:
+        """Share of the limit that is used, 0 to 100; 0 without a limit."""
+        return 100 * self.countable / self.limit if self.limit else 0.0
+
+
+class RedisMemory(Action):
+    """Reports memory use against maxmemory, fragmentation and evictions.
+
+    Locks: none. Privileges: INFO, for example `ACL SETUSER upkeep on >PASSWORD +info +select`.
+    Source of the defaults: 80 and 95 percent leave time to act before keys are evicted or writes refused; the Redis
+    documentation (INFO, "Memory optimization") calls a fragmentation ratio over 1.5 high, which says
+    little while less than some 100 MiB is used.
+    """
+
+    action_name: ClassVar[str] = "redisMemory"
+
+    connection: LabelName
+    """Name of a Redis connection."""
+    warning_percent: Annotated[float, Field(ge=0, le=100)] = 80
+    """Use of maxmemory, in percent, from which on it is a warning."""
+    critical_percent: Annotated[float, Field(ge=0, le=100)] = 95
+    """Use of maxmemory, in percent, from which on it is critical."""
+    fragmentation_ratio: Annotated[float, Field(ge=1, le=100)] = 1.5
+    """Fragmentation ratio from which on it is a warning."""
+    fragmentation_min_mebibytes: Annotated[int, Field(ge=0, le=1048576)] = 100
+    """Fragmentation is not judged while less than this many MiB is used."""
+
+    @classmethod
+    def rules(cls) -> Sequence[Rule]:
+        """Critical is at least as much as warning."""
+        return (
+            {
+                "rule": "!has(self.warningPercent) || !has(self.criticalPercent) || "
+                "self.warningPercent <= self.criticalPercent",
+                "message": _ORDER,
+            },
+        )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.warning_percent > self.critical_percent:
+            raise ValueError(_ORDER)
+        return self
+
+    async def run(self, context: Context) -> Result:
+        """Ask once and compare with the thresholds.
+
+        Raises:
+            ActionError: no connection.
+            UncheckableError: the user may not run INFO.
+        """
+        async with session(context, self.connection) as client:
+            memory = Memory.of({**await client.info("memory"), **await client.info("stats")})
+        metrics = {
+            "used_bytes": float(memory.used),
+            "peak_bytes": float(memory.peak),
+            "limit_bytes": float(memory.limit),
+            "used_percent": round(memory.percent, 2),
+            "fragmentation_ratio": memory.fragmentation,
+            "evicted_keys": float(memory.evicted),
+        }
+        return Result(
+            outcome=Outcome.OK,
+            message=_summary(memory),
+            findings=[*self._use(memory), *self._fragmentation(memory)],
+            metrics=metrics,
+        )
+
+    def _use(self, memory: Memory) -> list[Finding]:
+        if not memory.limit:
+            return [
+                self._finding(
+                    "redis.memory.no-limit",
+                    Severity.INFO,
+                    observed=memory.used,
+                    threshold=0,
+                    unit="bytes",
+                    recommendation="set maxmemory: without a limit the server grows until the system kills it",
+                )
+            ]
+        if memory.percent < self.warning_percent:
+            return []
+        critical = memory.percent >= self.critical_percent
+        consequence = "writes will fail" if memory.policy == "noeviction" else "keys are evicted"
+        return [
+            self._finding(
+                "redis.memory.used",
+                Severity.CRITICAL if critical else Severity.WARNING,
+                observed=round(memory.percent, 2),
+                threshold=self.critical_percent if critical else self.warning_percent,
+                unit="percent",
+                recommendation=f"raise maxmemory or remove keys: at 100 % {consequence} ({memory.policy}), "
+                f"{memory.evicted} keys evicted since the server started",
+            )
+        ]
+
+    def _fragmentation(self, memory: Memory) -> list[Finding]:
+        judged = memory.used >= self.fragmentation_min_mebibytes * _MEBIBYTE
+        if not judged or memory.fragmentation < self.fragmentation_ratio:
+            return []
+        return [
+            self._finding(
+                "redis.memory.fragmentation",
+                Severity.WARNING,
+                observed=memory.fragmentation,
+                threshold=self.fragmentation_ratio,
+                unit="ratio",
+                recommendation="run MEMORY PURGE, turn activedefrag on, or restart the server at a quiet time",
+            )
+        ]
+
+    def _finding(  # noqa: PLR0913 - a finding has this many parts
+        self,
+        check_id: str,
+        severity: Severity,
+        *,
+        observed: float,
+        threshold: float,
+        unit: str,
+        recommendation: str,
+    ) -> Finding:
+        return Finding(
+            check_id=check_id,
+            severity=severity,
+            object=self.connection,
+            observed=observed,
+            threshold=threshold,
+            unit=unit,
+            recommendation=recommendation,
+        )
+
+
+def _summary(memory: Memory) -> str:
+    limit = f"{memory.percent:.0f} % of {memory.limit / _MEBIBYTE:.1f} MiB" if memory.limit else "no limit"
+    return (
+        f"{memory.used / _MEBIBYTE:.1f} MiB used ({limit}), peak {memory.peak / _MEBIBYTE:.1f} MiB, "
+        f"fragmentation {memory.fragmentation:g}, {memory.evicted} keys evicted"
+    )

@@ -1,0 +1,194 @@
+"""A real PostgreSQL server for tests, on a free loopback port, in a directory of its own."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from integration.loopback import free_port
+
+PASSWORD: Final = "correct-horse-battery"
+_SERVER_USER: Final = "nobody"
+_OPTIONS: Final = (
+    "fsync=off",
+    "autovacuum=off",
+    "wal_level=replica",
+    "max_wal_senders=4",
+    "max_prepared_transactions=4",
+    "shared_buffers=32MB",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postgres:
+    """A running server; `upkeep` is an ordinary role that may log in."""
+
+    host: str
+    port: int
+    directory: Path
+    programs: Path
+
+    def connect(
+        self, *, database: str = "postgres", user: str = "postgres", application: str = "test"
+    ) -> "psycopg.Connection[Any]":
+        """A connection of the test itself, with autocommit."""
+        return psycopg.connect(
+            host=self.host,
+            port=self.port,
+            user=user,
+            password=PASSWORD,
+            dbname=database,
+            application_name=application,
+            autocommit=True,
+        )
+
+    def execute(self, *statements: LiteralString, database: str = "postgres") -> None:
+        """Run statements as superuser."""
+        with self.connect(database=database) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    @contextmanager
+    def database(self, name: str) -> Iterator["Database"]:
+        """A database that belongs to the role `upkeep`, gone afterwards."""
+        identifier = sql.Identifier(name)
+        with self.connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {} OWNER upkeep").format(identifier))
+        try:
+            yield Database(server=self, name=name)
+        finally:
+            with self.connect() as connection:
+                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """One database of a server."""
+
+    server: Postgres
+    name: str
+
+    def execute(self, *statements: LiteralString) -> None:
+        """Run statements as superuser."""
+        self.server.execute(*statements, database=self.name)
+
+    def as_owner(self, *statements: LiteralString) -> None:
+        """Run statements as the role `upkeep`, which then owns what they create."""
+        with self.server.connect(database=self.name, user="upkeep") as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def value(self, query: LiteralString) -> Any:  # noqa: ANN401 - whatever type the column has
+        """The single value that a query returns."""
+        with self.server.connect(database=self.name) as connection:
+            row = connection.execute(query).fetchone()
+        assert row is not None
+        return row[0]
+
+    def session(self, *, user: str = "postgres") -> "psycopg.Connection[Any]":
+        """A second session, for tests about locks."""
+        return self.server.connect(database=self.name, user=user)
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A fresh server with the role `upkeep`, stopped and removed afterwards."""
+    programs = programs_directory()
+    with _owned_directory() as directory:
+        password_file = directory / "password"
+        password_file.write_text(PASSWORD)
+        _hand_over(password_file)
+        data = directory / "data"
+        _as_server_user(
+            [
+                programs / "initdb",
+                "--pgdata", data,
+                "--username=postgres",
+                "--auth=scram-sha-256",
+                f"--pwfile={password_file}",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+            ]
+        )  # fmt: skip
+        with _serving(programs, data, directory) as port:
+            server = Postgres(host="127.0.0.1", port=port, directory=directory, programs=programs)
+            with server.connect() as connection:
+                connection.execute(sql.SQL("CREATE ROLE upkeep LOGIN PASSWORD {}").format(PASSWORD))
+            yield server
+
+
+@contextmanager
+def running_standby(primary: Postgres) -> Iterator[Postgres]:
+    """A standby that follows the primary."""
+    with _owned_directory() as directory:
+        data = directory / "data"
+        _as_server_user(
+            [
+                primary.programs / "pg_basebackup",
+                f"--pgdata={data}",
+                f"--dbname=host={primary.host} port={primary.port} user=postgres password={PASSWORD}",
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+            ]
+        )
+        with _serving(primary.programs, data, directory) as port:
+            yield Postgres(host="127.0.0.1", port=port, directory=directory, programs=primary.programs)
+
+
+def programs_directory() -> Path:
+    """Where the server's programs are: Debian keeps them out of PATH."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    found = str(installed[-1]) if installed else shutil.which("postgres")
+    assert found, "no PostgreSQL server is installed: apt-get install postgresql"
+    return Path(found).parent
+
+
+@contextmanager
+def _serving(programs: Path, data: Path, directory: Path) -> Iterator[int]:
+    port = free_port()
+    settings = " ".join(f"-c {option}" for option in _OPTIONS)
+    options = f"-p {port} -k {directory} -c listen_addresses=127.0.0.1 {settings}"
+    control = [programs / "pg_ctl", "--pgdata", data, "--wait"]
+    _as_server_user([*control, "--log", directory / "log", "--options", options, "start"])
+    try:
+        yield port
+    finally:
+        _as_server_user([*control, "--mode=immediate", "stop"])
+
+
+@contextmanager
+def _owned_directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="upkeep-postgres-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        _hand_over(directory)
+        yield directory
+
+
+def _hand_over(path: Path) -> None:
+    """The server refuses to run as root, so it gets a user of its own where the tests are root."""
+    if os.geteuid() == 0:
+        shutil.chown(path, _SERVER_USER)
+
+
+def _as_server_user(command: list[str | Path]) -> None:
+    prefix = ["setpriv", f"--reuid={_SERVER_USER}", "--clear-groups"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*prefix, *map(str, command)],
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout

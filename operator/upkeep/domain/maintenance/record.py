@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
 from upkeep.actions.fields import Model
+from upkeep.domain.instants import write_instant
 from upkeep.domain.maintenance.backend import DEFAULT_PLACE, Place, Slot, service_backend, titled
 
 UNDO_ANNOTATION: Final = "upkeep.dev/undo"
@@ -139,7 +140,7 @@ class UndoRecord(Model):
         return {
             UNDO_ANNOTATION: self.encode(),
             WINDOW_ANNOTATION: self.last.window,
-            UNTIL_ANNOTATION: self.last.until.isoformat().replace("+00:00", "Z"),
+            UNTIL_ANNOTATION: write_instant(self.last.until),
         }
 
 

@@ -75,16 +75,22 @@ _NODE_PORT_TARGETS: Final = ("alb.ingress.kubernetes.io/target-type", "instance"
 
 def refusal(ingress: Mapping[str, Any]) -> Refusal | None:
     """Why this Ingress, not in maintenance mode yet, cannot be put into it; None where it can."""
+    annotations: Mapping[str, str] = ingress["metadata"].get("annotations") or {}
+    return lost_record(ingress) or _unspeakable(titled(ingress), annotations) or _nothing_to_swap(ingress)
+
+
+def lost_record(ingress: Mapping[str, Any]) -> Refusal | None:
+    """That somebody removed the undo record of an Ingress in maintenance mode: its real backends are not known."""
     metadata = ingress["metadata"]
-    name = titled(ingress)
-    annotations: Mapping[str, str] = metadata.get("annotations") or {}
-    if (metadata.get("labels") or {}).get(MODE_LABEL) == MODE_ON and UNDO_ANNOTATION not in annotations:
-        return Refusal(
-            "UndoRecordMissing",
-            f"{name} has the label {MODE_LABEL}={MODE_ON} but no annotation {UNDO_ANNOTATION}: somebody removed the "
-            "record of its real backends. Make sure that its backends are the real ones, then remove the label",
-        )
-    return _unspeakable(name, annotations) or _nothing_to_swap(name, ingress)
+    if (metadata.get("labels") or {}).get(MODE_LABEL) != MODE_ON or UNDO_ANNOTATION in (
+        metadata.get("annotations") or {}
+    ):
+        return None
+    return Refusal(
+        "UndoRecordMissing",
+        f"{titled(ingress)} has the label {MODE_LABEL}={MODE_ON} but no annotation {UNDO_ANNOTATION}: somebody removed "
+        "the record of its real backends. See to it that it leads to the real ones, then remove the label",
+    )
 
 
 def _unspeakable(name: str, annotations: Mapping[str, str]) -> Refusal | None:
@@ -117,11 +123,11 @@ def _is_foreign(key: str, value: str) -> bool:
     return plain is not None and value not in plain
 
 
-def _nothing_to_swap(name: str, ingress: Mapping[str, Any]) -> Refusal | None:
+def _nothing_to_swap(ingress: Mapping[str, Any]) -> Refusal | None:
     if any(slot.place.swappable for slot in slots(ingress)):
         return None
     return Refusal(
         "NoBackend",
-        f"{name} has no backend that a page could replace. Name the Ingress that serves the application in the "
+        f"{titled(ingress)} has no backend that a page could replace. Name the Ingress that serves the application in the "
         "window's maintenanceMode",
     )

@@ -19,7 +19,7 @@ from upkeep.domain.maintenance.record import (
     UndoRecordError,
     read_record,
 )
-from upkeep.domain.maintenance.refusal import Refusal, refusal
+from upkeep.domain.maintenance.refusal import Refusal, lost_record, refusal
 
 _ANNOTATIONS: Final = "/metadata/annotations"
 _LABELS: Final = "/metadata/labels"
@@ -67,12 +67,16 @@ def release(ingress: Mapping[str, Any], *holder_uids: str) -> Release:
     While others hold it, the leaving ones are struck from the record, and when it was their page that is shown, that of
     a remaining holder takes its place. The last one restores it: a place that still leads to the page gets back what it
     led to; one that somebody else has changed is left as it is and reported as a conflict, unless it is back already.
+    Conflicts without a patch mean that the undo record cannot be read, or was removed: only a person can help.
     """
     try:
         record = read_record(ingress)
     except UndoRecordError as error:
         return Release(patch=None, conflicts=(str(error),))
-    if record is None or not any(entry.uid in holder_uids for entry in record.holders):
+    if record is None:
+        lost = lost_record(ingress)
+        return Release(patch=None, conflicts=(lost.message,) if lost else ())
+    if not any(entry.uid in holder_uids for entry in record.holders):
         return Release(patch=None)
     remaining = [entry for entry in record.holders if entry.uid not in holder_uids]
     if not remaining:

@@ -181,13 +181,22 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Sche
             result[key] = _structural(value, definitions)
         elif key == "const":
             result["enum"] = [value]
-        elif key == "additionalProperties" or (key == "default" and value in (None, {}, [], ())):
+        elif key == "additionalProperties" or (key == "default" and _without_nulls(value) in (None, {}, [], ())):
             continue
+        elif key == "default":
+            result[key] = _without_nulls(value)
         elif key == "description":
             result[key] = " ".join(str(value).split())
         elif key in _KEPT or key.startswith("x-kubernetes-"):
             result[key] = value
     return result
+
+
+def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - a default is any JSON value
+    """The default without what is left out: a structural schema has no nulls."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_nulls(item) for key, item in value.items() if item is not None}
 
 
 def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:

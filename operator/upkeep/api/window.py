@@ -46,8 +46,9 @@ class Plan(Model):
 
 
 _KNOWN_DEPENDENCIES: Final[Rule] = {
-    "rule": "self.tasks.all(task, !has(task.dependsOn) || "
-    "task.dependsOn.all(name, name != task.name && self.tasks.exists(other, other.name == name)))",
+    # `in` over the names: comparing every pair of strings is over the API server's cost budget for rules.
+    "rule": "self.tasks.all(task, !has(task.dependsOn) || (!(task.name in task.dependsOn) && "
+    "task.dependsOn.all(name, name in self.tasks.map(other, other.name))))",
     "message": "dependsOn must name other tasks of the same plan",
 }
 
@@ -211,6 +212,8 @@ class WindowOccurrence(Model):
     """When it really opened."""
     closed_at: Timestamp | None = None
     """When it really closed."""
+    page_shown: bool = False
+    """Whether its maintenance page is up."""
     verified: bool | None = None
     """Whether the verification passed; empty where there is none or it has not ended."""
     tasks: Annotated[Sequence[PlannedTaskStatus], Field(max_length=64)] = ()

@@ -1,0 +1,196 @@
+"""Dumps of a PostgreSQL database into a directory, and the proof that a dump is whole.
+
+Uncompressed and one file a table, so that the repository can store what did not change only once. The password
+travels in a file that only this user can read, never in an argument or a variable.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from upkeep.actions.backup.process import Finished, run
+from upkeep.actions.connections import PostgresTarget
+from upkeep.actions.contract import ActionError, Context
+from upkeep.actions.postgres.session import connection_parameters
+
+DIRECTORY: Final = "postgres"
+"""Where the dump stands in the scratch directory; the same for every run, so that snapshots compare."""
+
+_DATABASE: Final = "database"
+_GLOBALS: Final = "globals.sql"
+_PASSWORD_FILE: Final = "pgpass"  # noqa: S105 - the name of the file, not a password
+_END_OF_DATA: Final = b"\\.\n\n\n"
+_ENTRY: Final = re.compile(r"^(?P<id>\d+); \d+ \d+ TABLE DATA ", re.MULTILINE)
+_VARIABLES: Final = {
+    "host": "PGHOST",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "user": "PGUSER",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "gssencmode": "PGGSSENCMODE",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "application_name": "PGAPPNAME",
+}
+_ADVICE: Final = (
+    ("permission denied", "GRANT pg_read_all_data to the user of the connection"),
+    ("row-level security", "use a user with BYPASSRLS, or rows would be missing"),
+    ("No space left on device", "the scratch volume is full: raise scratchSize"),
+    ("could not write", "the scratch volume may be full: raise scratchSize"),
+    ("server version", "use an image with the server's or newer client programs"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dump:
+    """A dump that was looked over.
+
+    Attributes:
+        bytes: size of all its files.
+        tables: number of tables whose rows are in it.
+    """
+
+    bytes: int
+    tables: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dumper:
+    """The dump programs, pointed at one database.
+
+    Attributes:
+        server: `host:port`, for messages.
+        database: name of the database.
+        environment: libpq's variables; they name the password file, not the password.
+        scratch: writable directory.
+    """
+
+    server: str
+    database: str
+    environment: Mapping[str, str]
+    scratch: Path
+
+    async def client_version(self) -> int:
+        """Major version of pg_dump.
+
+        Raises:
+            ActionError: it is not installed or does not say.
+        """
+        finished = await run(["pg_dump", "--version"], environment={}, directory=self.scratch)
+        match = re.search(r"\(PostgreSQL\) (\d+)", finished.output)
+        if match is None:
+            msg = f"cannot tell the version of pg_dump from {finished.output!r}: use the image of this Upkeep version"
+            raise ActionError(msg)
+        return int(match[1])
+
+    async def dump(self) -> None:
+        """Write the database's dump.
+
+        Raises:
+            ActionError: pg_dump failed.
+        """
+        directory = self.scratch / DIRECTORY / _DATABASE
+        arguments = ["--format=directory", "--compress=0", "--no-password", f"--file={directory}"]
+        finished = await run(["pg_dump", *arguments], environment=self.environment, directory=self.scratch)
+        if finished.code:
+            what = _last_words(finished)
+            advice = next(
+                (advice for words, advice in _ADVICE if words in finished.errors), "look into the server's log"
+            )
+            msg = f"pg_dump of {self.database} from PostgreSQL {self.server} failed: {what}: {advice}"
+            raise ActionError(msg)
+
+    async def dump_globals(self) -> str:
+        """Write roles and tablespaces, without passwords of roles; says why where the user may not read them."""
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - a driver is loaded only when an action runs
+
+        arguments = [
+            "--globals-only",
+            "--no-role-passwords",
+            "--no-password",
+            f"--file={self.scratch / DIRECTORY / _GLOBALS}",
+            f"--database={make_conninfo(dbname=self.database)}",
+        ]
+        finished = await run(["pg_dumpall", *arguments], environment=self.environment, directory=self.scratch)
+        return _last_words(finished) if finished.code else ""
+
+    async def verify(self) -> Dump:
+        """Look the dump over: it has tables, and the file of each is there and ends as pg_dump ends them.
+
+        Raises:
+            ActionError: the dump is empty, incomplete or unreadable.
+        """
+        directory = self.scratch / DIRECTORY / _DATABASE
+        finished = await run(["pg_restore", "--list", str(directory)], environment={}, directory=self.scratch)
+        if finished.code:
+            msg = f"the dump of {self.database} cannot be read: {_last_words(finished)}: run the backup again"
+            raise ActionError(msg)
+        entries = [match["id"] for match in _ENTRY.finditer(finished.output)]
+        if not entries:
+            msg = (
+                f"the dump of {self.database} from PostgreSQL {self.server} is empty: the database has no tables; "
+                "check `database` of the source"
+            )
+            raise ActionError(msg)
+        truncated = [entry for entry in entries if not _whole(directory / f"{entry}.dat")]
+        if truncated:
+            msg = (
+                f"the dump of {self.database} is incomplete: {len(truncated)} of {len(entries)} tables are cut off "
+                "or missing: run the backup again"
+            )
+            raise ActionError(msg)
+        return Dump(bytes=_size(self.scratch / DIRECTORY), tables=len(entries))
+
+
+@contextmanager
+def dumper(context: Context, name: str) -> Iterator[Dumper]:
+    """A dumper for the connection; its dump and password file are removed afterwards.
+
+    Raises:
+        ActionError: no such connection or Secret.
+    """
+    target = context.target(name, PostgresTarget)
+    parameters = connection_parameters(context, name, target)
+    directory = context.scratch / DIRECTORY
+    password_file = context.scratch / _PASSWORD_FILE
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True, mode=0o700)
+    try:
+        _write_password(password_file, context.secret(name, "password"))
+        variables = {_VARIABLES[key]: value for key, value in parameters.items() if key in _VARIABLES}
+        yield Dumper(
+            server=f"{target.host}:{target.port}",
+            database=target.database,
+            environment={**variables, "PGPASSFILE": str(password_file)},
+            scratch=context.scratch,
+        )
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        password_file.unlink(missing_ok=True)
+
+
+def _write_password(path: Path, password: str) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    path.write_text(f"*:*:*:*:{escaped}\n")
+
+
+def _whole(path: Path) -> bool:
+    if not path.is_file() or path.stat().st_size < len(_END_OF_DATA):
+        return False
+    with path.open("rb") as file:
+        file.seek(-len(_END_OF_DATA), 2)
+        return file.read() == _END_OF_DATA
+
+
+def _size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def _last_words(finished: Finished) -> str:
+    return re.sub(r"^\w+: (?:error|fatal): ", "", finished.complaint).rstrip(".")

@@ -1,0 +1,114 @@
+"""Backs a PostgreSQL database up: dump, proof that the dump is whole, then a snapshot in the repository.
+
+It must never report success for a dump that is empty, cut off, or only partly in the repository.
+"""
+
+import time
+from typing import Annotated, ClassVar, Final
+
+from pydantic import Field
+
+from upkeep.actions.backup.dump import DIRECTORY, Dump, Dumper, dumper
+from upkeep.actions.backup.repository import Repository, Restic, Snapshot, readable_size
+from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity
+from upkeep.actions.fields import LabelName
+from upkeep.actions.postgres.session import session
+
+_VERSIONS_PER_MAJOR: Final = 10_000
+
+
+class BackupPostgres(Action):
+    """Dumps a PostgreSQL database and stores the dump in a restic repository.
+
+    Locks: only what SELECT takes (AccessShareLock), on all tables for as long as the dump takes; changes of their
+    structure wait. Privileges: `GRANT pg_read_all_data TO upkeep`; with row-level security also BYPASSRLS.
+    Roles and tablespaces are dumped too, without the passwords of roles.
+    """
+
+    action_name: ClassVar[str] = "backupPostgres"
+    internal: ClassVar[bool] = True
+
+    connection: LabelName
+    """Name of a PostgreSQL connection."""
+    repository: Repository
+    """Where the backup is kept."""
+    policy: Annotated[str, Field(min_length=1, max_length=317, pattern=r"^[a-z0-9][-a-z0-9./]*$")]
+    """`namespace/name` of the BackupPolicy; host and tag of the snapshot."""
+    schedule: LabelName
+    """Name of the schedule; a tag of the snapshot."""
+
+    async def run(self, context: Context) -> Result:
+        """Dump, verify, store.
+
+        Raises:
+            ActionError: any part of it failed; nothing was stored then, or restic says that it is not whole.
+        """
+        restic = Restic.of(self.repository, context)
+        with dumper(context, self.connection) as source:
+            await self._refuse_newer_server(context, source)
+            created = await restic.ensure()
+            begun = time.monotonic()
+            await source.dump()
+            missing_globals = await source.dump_globals()
+            dump = await source.verify()
+            dumped = time.monotonic()
+            snapshot = await restic.backup(
+                DIRECTORY, host=self.policy, tags=[f"policy={self.policy}", f"schedule={self.schedule}"]
+            )
+            stored = time.monotonic()
+        if snapshot.bytes < dump.bytes:
+            msg = (
+                f"snapshot {snapshot.identifier} in repository {restic.path} has {snapshot.bytes} of {dump.bytes} "
+                "bytes: it is not whole, run the backup again"
+            )
+            raise ActionError(msg)
+        return Result(
+            outcome=Outcome.CHANGED,
+            message=_message(snapshot, dump, created=created, missing_globals=missing_globals),
+            findings=[_globals_finding(source.database, missing_globals)] if missing_globals else [],
+            metrics={
+                "bytes": snapshot.bytes,
+                "added_bytes": snapshot.added,
+                "files": snapshot.files,
+                "tables": dump.tables,
+                "dump_seconds": round(dumped - begun, 3),
+                "store_seconds": round(stored - dumped, 3),
+            },
+        )
+
+    async def _refuse_newer_server(self, context: Context, source: Dumper) -> None:
+        async with session(context, self.connection) as opened:
+            server = opened.version // _VERSIONS_PER_MAJOR
+        client = await source.client_version()
+        if server > client:
+            msg = (
+                f"PostgreSQL {source.server} is version {server}, but pg_dump of this image is {client} and cannot "
+                "dump a newer server: use an image with newer client programs"
+            )
+            raise ActionError(msg)
+
+
+def _message(snapshot: Snapshot, dump: Dump, *, created: bool, missing_globals: str) -> str:
+    parts = [
+        f"snapshot {snapshot.identifier}, {readable_size(snapshot.bytes)}",
+        f"{dump.tables} table{'' if dump.tables == 1 else 's'}",
+        f"{readable_size(snapshot.added)} new",
+    ]
+    if created:
+        parts.append("first one in a new repository")
+    if missing_globals:
+        parts.append("without roles and tablespaces")
+    return ", ".join(parts)
+
+
+def _globals_finding(database: str, reason: str) -> Finding:
+    return Finding(
+        check_id="backup.postgres.globals",
+        severity=Severity.WARNING,
+        object=database,
+        observed=0,
+        threshold=1,
+        unit="",
+        recommendation=f"roles and tablespaces are not in the backup ({reason}): let the user read pg_roles, "
+        "pg_tablespace and pg_db_role_setting, or keep them elsewhere",
+    )

@@ -1,0 +1,93 @@
+"""Runs one program without a shell, in an environment of its own, and stops it when its step is stopped.
+
+Nothing of the Pod's environment reaches the program but PATH, and no argument may ever be a secret: arguments can
+be read by everybody on the node.
+"""
+
+import asyncio
+import os
+import signal
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from upkeep.actions.contract import ActionError
+
+_STOP_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A program that has ended.
+
+    Attributes:
+        code: its exit code; negative: the signal that ended it.
+        output: what it wrote to standard output.
+        errors: what it wrote to standard error.
+    """
+
+    code: int
+    output: str
+    errors: str
+
+    @property
+    def complaint(self) -> str:
+        """The line of its standard error that says most: the first fatal one, else the last."""
+        lines = [line.strip() for line in self.errors.splitlines() if line.strip()]
+        fatal = [line for line in lines if line.startswith("Fatal:") or ": error: " in line]
+        return (fatal or lines[-1:] or [f"exit code {self.code}"])[0].removeprefix("Fatal: ")
+
+
+async def run(arguments: Sequence[str], *, environment: Mapping[str, str], directory: Path) -> Finished:
+    """Run a program to its end. Cancelled, it gets SIGINT, on which restic unlocks and pg_dump cancels its query.
+
+    Args:
+        arguments: the program and its arguments.
+        environment: variables besides PATH, HOME, TMPDIR and the locale.
+        directory: working directory, also for temporary files.
+
+    Raises:
+        ActionError: there is no such program.
+    """
+    surroundings = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(directory),
+        "TMPDIR": str(directory),
+        "LC_ALL": "C.UTF-8",
+    }
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *arguments,
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+            cwd=directory,
+            env={**surroundings, **environment},
+        )
+    except FileNotFoundError:
+        msg = f"the program {arguments[0]} is not installed in this image: use the image of this Upkeep version"
+        raise ActionError(msg) from None
+    try:
+        output, errors = await process.communicate()
+    except asyncio.CancelledError:
+        await _stop(process)
+        raise
+    return Finished(
+        code=process.returncode or 0,
+        output=output.decode(errors="replace"),
+        errors=errors.decode(errors="replace"),
+    )
+
+
+async def _stop(process: Process) -> None:
+    if process.returncode is not None:
+        return
+    process.send_signal(signal.SIGINT)
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

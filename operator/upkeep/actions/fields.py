@@ -38,9 +38,7 @@ def parse_duration(value: object) -> timedelta:
         msg = f"{value!r} is not a duration: write for example 30s, 90m, 1h30m or 2d"
         raise ValueError(msg)
     return timedelta(
-        seconds=sum(
-            int(number or 0) * seconds for number, seconds in zip(match.groups(), _UNITS.values(), strict=True)
-        )
+        seconds=sum(int(number or 0) * seconds for number, seconds in zip(match.groups(), _UNITS.values(), strict=True))
     )
 
 
@@ -55,11 +53,17 @@ def format_duration(value: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
+_DURATION_RULE: Final = {
+    "rule": f"self.matches('{DURATION_PATTERN}')",
+    "message": "must be a duration, for example 30s, 90m, 1h30m or 2d",
+}
+"""A rule and not a pattern, because the API server answers to a pattern with the pattern alone."""
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "minLength": 2, "maxLength": 32, "pattern": DURATION_PATTERN}),
+    WithJsonSchema({"type": "string", "minLength": 2, "maxLength": 32, "x-kubernetes-validations": [_DURATION_RULE]}),
 ]
 
 ObjectName = Annotated[

@@ -128,6 +128,6 @@ def _nothing_to_swap(ingress: Mapping[str, Any]) -> Refusal | None:
         return None
     return Refusal(
         "NoBackend",
-        f"{titled(ingress)} has no backend that a page could replace. Name the Ingress that serves the application in the "
-        "window's maintenanceMode",
+        f"{titled(ingress)} has no backend that a page could replace. Name the Ingress that serves the application "
+        "in the window's maintenanceMode",
     )

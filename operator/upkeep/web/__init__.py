@@ -1,0 +1,1 @@
+"""What Upkeep shows over HTTP."""

@@ -1,0 +1,175 @@
+"""The server behind a maintenance page: 503 to everything, in a form that the client understands.
+
+It stands in for whole applications while they are away, so it answers every path, method and protocol upgrade, never
+fails on a request or on its own content, needs nothing from the cluster, and stays small: of Upkeep it imports only
+what it is made of. Liveness has a port of its own, where 200 means that the page is being served.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from upkeep.resources.page import CONTAINER_PORT, CONTENT_DIRECTORY, CONTENT_FILE, HEALTH_PORT
+from upkeep.web.negotiation import negotiated
+from upkeep.web.notice import Notice, read_notice
+from upkeep.web.representation import Representations
+
+_LOG: Final = logging.getLogger(__name__)
+
+_HEADER_LIMIT: Final = 64 * 1024
+"""Bytes of a request line or header that are read. Proxies let larger ones through than servers usually take, and a
+client with many cookies is to see the page, not an error."""
+_SHUTDOWN_SECONDS: Final = 1.0
+"""Time for answers under way when the process is told to stop."""
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Where the server listens.
+
+    Attributes:
+        port: of the page.
+        health_port: of `/healthz`.
+    """
+
+    port: int
+    health_port: int
+
+
+class ContentFile:
+    """The notice in a file, read again whenever the file has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._notice = Notice()
+        self._seen: tuple[int, ...] | None = None
+        self._complained = False
+
+    def notice(self) -> Notice:
+        """What the file says; when it cannot be read, the last thing that it said, or the defaults."""
+        try:
+            status = self._path.stat()
+            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if seen != self._seen:
+                self._notice = read_notice(self._path.read_text(encoding="utf-8", errors="replace"))
+                self._seen = seen
+                self._complained = False
+        except OSError as error:
+            if not self._complained:
+                _LOG.warning("cannot read the content of the page, showing what is known: %s", error)
+            self._seen, self._complained = None, True
+        return self._notice
+
+
+def page_handler(content: ContentFile) -> Handler:
+    """Answers every request with 503 and the page."""
+    representations = Representations()
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        notice, now = content.notice(), datetime.now(UTC)
+        media = negotiated(",".join(request.headers.getall("Accept", ())))
+        return web.Response(
+            status=503,
+            text=representations.body(media, notice, now=now),
+            content_type=media,
+            charset="utf-8",
+            headers={
+                "Retry-After": str(notice.retry_after(now)),
+                "Cache-Control": "no-store",
+                "Vary": "Accept",
+                "Content-Security-Policy": representations.policy,
+                "X-Content-Type-Options": "nosniff",
+                "Referrer-Policy": "no-referrer",
+                "X-Robots-Tag": "noindex",
+                "Server": "upkeep",
+            },
+        )
+
+    return answer
+
+
+async def _health(request: web.BaseRequest) -> web.StreamResponse:
+    return web.Response(text="ok\n") if request.path == "/healthz" else web.Response(status=404, text="not found\n")
+
+
+@asynccontextmanager
+async def serving(content: Path, *, port: int, health_port: int, host: str | None = None) -> AsyncIterator[Listening]:
+    """Serves the page as long as the context lasts.
+
+    Args:
+        content: the JSON file with title, message and until.
+        port: of the page; 0 for a free one.
+        health_port: of `/healthz`; 0 for a free one.
+        host: address to listen on; None for all of them, IPv4 and IPv6.
+
+    Raises:
+        OSError: a port is taken.
+    """
+    async with (
+        _listening(page_handler(ContentFile(content)), host, port) as page,
+        _listening(_health, host, health_port) as health,
+    ):
+        yield Listening(port=page, health_port=health)
+
+
+@asynccontextmanager
+async def _listening(handler: Handler, host: str | None, port: int) -> AsyncIterator[int]:
+    server = web.Server(
+        handler,
+        access_log=None,
+        auto_decompress=False,
+        max_line_size=_HEADER_LIMIT,
+        max_field_size=_HEADER_LIMIT,
+    )
+    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        listener = _listener(host, port)
+        await web.SockSite(runner, listener).start()
+        yield listener.getsockname()[1]
+    finally:
+        await runner.cleanup()
+
+
+def _listener(host: str | None, port: int) -> socket.socket:
+    """A listening socket; for all addresses one that takes IPv4 and IPv6, where the machine has both."""
+    if host is not None:
+        return socket.create_server((host, port))
+    try:
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    except (OSError, ValueError):
+        return socket.create_server(("", port))
+
+
+async def serve(content: Path, port: int, health_port: int) -> None:
+    """Serves the page on all addresses until SIGTERM or SIGINT.
+
+    Raises:
+        OSError: a port is taken.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(content, port=port, health_port=health_port) as where:
+        _LOG.info("serving the maintenance page on port %d, health on port %d", where.port, where.health_port)
+        await stop.wait()
+
+
+def main() -> int:
+    """The command `upkeep page`, as a Pod of a maintenance page runs it; returns its exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(serve(Path(CONTENT_DIRECTORY, CONTENT_FILE), CONTAINER_PORT, HEALTH_PORT))
+    return os.EX_OK

@@ -20,7 +20,7 @@ VERSION: Json = {
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
 
 
-def document(catalogue: Catalogue, path: str) -> Json | str | None:  # noqa: PLR0911 -- one return a path
+def document(catalogue: Catalogue, path: str) -> Json | str | None:
     """Return what a path outside the resources holds: JSON, plain text, or None for nothing.
 
     Args:

@@ -96,11 +96,13 @@ class FakeCluster:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End all watches and stop."""
-        self.world.stop()
-        self._frontend.end_watches()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        """End all watches and stop; raise what went wrong inside the simulated world."""
+        try:
+            self.world.stop()
+        finally:
+            self._frontend.end_watches()
+            if self._runner is not None:
+                await self._runner.cleanup()
 
     # For clients
 

@@ -216,7 +216,9 @@ class Store:
         now = self.now()
         new = strategy.created(resource, obj, name=name, namespace=namespace, uid=self._identity(), now=now)
         new = defaulted(resource, new)
-        new["metadata"]["managedFields"] = fields.track(None, new, [], writer, subresource="", now=now)
+        entries = fields.track(None, new, [], writer, subresource="", now=now)
+        if entries:
+            new["metadata"] = {**new["metadata"], "managedFields": entries}
         return self._commit(resource, "ADDED", new, None)
 
     def update(

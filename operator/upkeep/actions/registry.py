@@ -72,11 +72,11 @@ def _exists(module: str) -> bool:
 
 
 def _defined() -> list[type[Action]]:
-    """The classes without subclasses of their own, of all modules loaded so far."""
+    """The classes without subclasses of their own in the modules of this package that were loaded so far."""
     found, pending = [], Action.__subclasses__()
     while pending:
         candidate = pending.pop()
         pending += candidate.__subclasses__()
-        if not candidate.__subclasses__():
+        if not candidate.__subclasses__() and candidate.__module__.startswith(f"{upkeep.actions.__name__}."):
             found.append(candidate)
     return found

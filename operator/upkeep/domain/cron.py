@@ -71,6 +71,7 @@ _MACROS: Final = {
 _ZONE_PREFIX: Final = re.compile(r"(?:CRON_)?TZ=(\S*)\s*(.*)", re.IGNORECASE)
 _REVERSED: Final = re.compile(r"([A-Z0-9]+)-([A-Z0-9]+)")
 _NAMED_LAST: Final = re.compile(rf"\b({'|'.join(_WEEKDAYS)})L\b")
+_RANGE_OF_ONE: Final = re.compile(r"\b0*([A-Z0-9]+)-0*\1/0*[1-9][0-9]*\b")
 
 
 def normalised(expression: str) -> str:
@@ -107,8 +108,9 @@ def walls_until(expression: str, wall: datetime) -> Iterator[datetime]:
 
 
 def _for_cronsim(expression: str) -> str:
-    """Spell the last weekday with its number: cronsim knows `0L` but not `SUNL`."""
-    return _NAMED_LAST.sub(lambda match: f"{_WEEKDAYS.index(match[1])}L", expression)
+    """Respell what cronsim does not know (`SUNL` is its `0L`) or misreads (`5-5/10` as `5/10`, which is `5-59/10`)."""
+    numbered = _NAMED_LAST.sub(lambda match: f"{_WEEKDAYS.index(match[1])}L", expression)
+    return _RANGE_OF_ONE.sub(r"\1", numbered)
 
 
 @lru_cache(maxsize=16_384)

@@ -1,0 +1,1 @@
+"""The `upkeep` command: what the image runs, and `kubectl upkeep` for people."""

@@ -1,0 +1,56 @@
+"""Entry point. Commands import what they need when they are called, so that a run starts quickly."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from upkeep import __version__
+
+
+def _run() -> int:
+    from upkeep.runner.command import main as command  # noqa: PLC0415 - a run must not load the operator
+
+    return command()
+
+
+def _page() -> int:
+    from upkeep.web.page import main as command  # noqa: PLC0415 - a page must not load the operator
+
+    return command()
+
+
+def _operator() -> int:
+    from upkeep.controller.operator import main as command  # noqa: PLC0415 - only the operator loads Kopf
+
+    return command()
+
+
+def _restore() -> int:
+    from upkeep.cli.restore import main as command  # noqa: PLC0415 - only this command needs it
+
+    return command(sys.argv[2:])
+
+
+def _version() -> int:
+    sys.stdout.write(f"upkeep {__version__}\n")
+    return 0
+
+
+COMMANDS: Final[Mapping[str, tuple[Callable[[], int], str]]] = {
+    "operator": (_operator, "run the operator (needs UPKEEP_IMAGE and UPKEEP_NAMESPACE)"),
+    "run": (_run, "execute the steps of a run inside a Job's Pod"),
+    "page": (_page, "serve a maintenance page inside its Pod"),
+    "restore": (_restore, "take Ingresses off their maintenance page without the operator"),
+    "version": (_version, "print the version"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that the first argument names, and exit with its code."""
+    name = (list(arguments) if arguments is not None else sys.argv[1:] or ["help"])[0]
+    if name in COMMANDS:
+        sys.exit(COMMANDS[name][0]())
+    width = max(map(len, COMMANDS))
+    lines = [f"  {command:<{width}}  {meaning}" for command, (_, meaning) in COMMANDS.items()]
+    sys.stdout.write("\n".join(["usage: upkeep COMMAND", "", *lines, ""]))
+    sys.exit(0 if name in {"help", "-h", "--help"} else 2)

@@ -1,0 +1,1 @@
+"""Kubernetes I/O on raw dicts: client, cache, lease, events."""

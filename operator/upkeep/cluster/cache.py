@@ -1,0 +1,162 @@
+"""What was last seen of the cluster, fed by lists and watches.
+
+Objects are kept as compact JSON, so that ten thousand of them cost tens of megabytes, and every reader gets a copy
+of its own. An object is only ever replaced by a newer version of itself; a deletion is remembered for a while, so
+that a slower list cannot bring the deleted object back.
+"""
+
+import json
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from upkeep.cluster.resources import JOBS, PODS, Resource
+from upkeep.domain.identity import JOB_NAME_LABEL, OWNER_UID_LABEL, WINDOW_UID_LABEL
+
+_TOMBSTONES: Final = 10_000
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+class Key(NamedTuple):
+    """Where an object is: plural of its kind, namespace, name."""
+
+    plural: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    version: int
+    body: bytes
+    labels: Mapping[str, str]
+
+
+class Cache:
+    """The last known state of every object that Upkeep watches."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, _Entry] = {}
+        self._gone: OrderedDict[Key, int] = OrderedDict()
+        self._by_label: dict[tuple[str, str], set[Key]] = defaultdict(set)
+        self._by_namespace: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, resource: Resource, body: Mapping[str, Any]) -> bool:
+        """Keep an object; False where it is not newer than what is known."""
+        key, version = key_of(resource, body), _version(body)
+        known = self._entries.get(key)
+        if (known and known.version >= version) or self._gone.get(key, -1) >= version:
+            return False
+        self._remove(key)
+        entry = _Entry(version=version, body=_compact(resource, body), labels=_indexed_labels(resource, body))
+        self._entries[key] = entry
+        self._by_namespace[key.plural, key.namespace].add(key.name)
+        for label in entry.labels.items():
+            self._by_label[label].add(key)
+        return True
+
+    def drop(self, resource: Resource, body: Mapping[str, Any]) -> bool:
+        """Forget an object that was deleted; False where a newer one of its name is known already."""
+        key, version = key_of(resource, body), _version(body)
+        known = self._entries.get(key)
+        self._gone[key] = max(version, self._gone.pop(key, -1))
+        while len(self._gone) > _TOMBSTONES:
+            self._gone.popitem(last=False)
+        if known is None or known.version > version:
+            return False
+        self._remove(key)
+        return True
+
+    def retain(self, resource: Resource, seen: Iterable[Key], version: int) -> list[Key]:
+        """After a full list at `version`: forget what it did not contain; returns what was forgotten."""
+        present = set(seen)
+        lost = [
+            key
+            for key, entry in self._entries.items()
+            if key.plural == resource.plural and key not in present and entry.version <= version
+        ]
+        for key in lost:
+            self._remove(key)
+        return lost
+
+    def get(self, key: Key) -> dict[str, Any] | None:
+        """A copy of an object, None where it is not known."""
+        entry = self._entries.get(key)
+        return _restored(entry) if entry else None
+
+    def keys(self, resource: Resource) -> Iterator[Key]:
+        """Where the objects of a kind are."""
+        return (key for key in list(self._entries) if key.plural == resource.plural)
+
+    def names(self, resource: Resource, namespace: str) -> frozenset[str]:
+        """Names of the objects of a kind in a namespace."""
+        return frozenset(self._by_namespace.get((resource.plural, namespace), ()))
+
+    def jobs_of(self, owner_uid: str) -> list[dict[str, Any]]:
+        """The Jobs that belong to a resource."""
+        return self._labelled(JOBS, OWNER_UID_LABEL, owner_uid)
+
+    def jobs_in_window(self, window_uid: str) -> list[dict[str, Any]]:
+        """The Jobs that a window started, its own and those of its tasks."""
+        return self._labelled(JOBS, WINDOW_UID_LABEL, window_uid)
+
+    def pods_of(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The Pods of a Job."""
+        found = self._labelled(PODS, JOB_NAME_LABEL, job["metadata"]["name"])
+        return [pod for pod in found if pod["metadata"]["namespace"] == job["metadata"]["namespace"]]
+
+    def _labelled(self, resource: Resource, label: str, value: str) -> list[dict[str, Any]]:
+        keys = sorted(key for key in self._by_label.get((label, value), ()) if key.plural == resource.plural)
+        return [_restored(self._entries[key]) for key in keys]
+
+    def _remove(self, key: Key) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        _discard(self._by_namespace, (key.plural, key.namespace), key.name)
+        for label in entry.labels.items():
+            _discard(self._by_label, label, key)
+
+
+def key_of(resource: Resource, body: Mapping[str, Any]) -> Key:
+    """Where an object is."""
+    metadata = body["metadata"]
+    return Key(resource.plural, metadata.get("namespace", ""), metadata["name"])
+
+
+def _discard(index: dict[Any, set[Any]], name: object, member: object) -> None:
+    members = index.get(name)
+    if members is not None:
+        members.discard(member)
+        if not members:
+            del index[name]
+
+
+def _version(body: Mapping[str, Any]) -> int:
+    """Resource versions of one kind can be compared as numbers (KEP-5504)."""
+    return int(body["metadata"].get("resourceVersion") or 0)
+
+
+def _compact(resource: Resource, body: Mapping[str, Any]) -> bytes:
+    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
+    annotations = metadata.get("annotations")
+    if annotations and _LAST_APPLIED in annotations:
+        metadata["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
+    # Items of a list carry neither kind nor apiVersion.
+    whole = {**body, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
+    return json.dumps(whole, separators=(",", ":")).encode()
+
+
+def _restored(entry: _Entry) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(entry.body)
+    return body
+
+
+def _indexed_labels(resource: Resource, body: Mapping[str, Any]) -> dict[str, str]:
+    indexed = {JOBS: (OWNER_UID_LABEL, WINDOW_UID_LABEL), PODS: (JOB_NAME_LABEL,)}.get(resource, ())
+    labels = body["metadata"].get("labels") or {}
+    return {label: labels[label] for label in indexed if label in labels}

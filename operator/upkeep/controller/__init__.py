@@ -1,0 +1,1 @@
+"""The operator process: watches → queue → snapshot → decision → apply."""

@@ -1,0 +1,64 @@
+"""The operator's own full list of all that it watches: at the start of leadership, and now and then as a safety net.
+
+A new leader must not wait for watches to replay, and must know everything that the last one wrote; a watch that has
+silently died must not hide anything for ever.
+"""
+
+import asyncio
+import logging
+
+from upkeep.cluster.cache import Cache, Key, key_of
+from upkeep.cluster.client import Client
+from upkeep.cluster.resources import OWNERS, Resource
+from upkeep.controller.queue import WorkQueue
+from upkeep.controller.watches import SELECTORS, WATCHED, Observer
+
+logger = logging.getLogger(__name__)
+
+
+class Lister:
+    """Lists everything into the cache."""
+
+    def __init__(
+        self, *, client: Client, cache: Cache, queue: WorkQueue, observer: Observer, namespaces: tuple[str, ...]
+    ) -> None:
+        self._client = client
+        self._cache = cache
+        self._queue = queue
+        self._observer = observer
+        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self.complete = False
+
+    async def list_all(self) -> None:
+        """List every watched kind; afterwards all custom resources are in the queue.
+
+        Raises:
+            ApiError: the API server did not answer; nothing that is known is forgotten then.
+        """
+        # What is ours comes first and Jobs last, so that a Job is never older than the status that speaks of it.
+        for resource in WATCHED:
+            await self._list(resource)
+        for resource in OWNERS:
+            for key in self._cache.keys(resource):
+                self._queue.add(key)
+        self.complete = True
+        logger.info("Listed all.", extra={"objects": len(self._cache)})
+
+    async def relist(self, every: float) -> None:
+        """List again for ever, every so many seconds."""
+        while True:
+            await asyncio.sleep(every)
+            await self.list_all()
+
+    async def _list(self, resource: Resource) -> None:
+        seen: list[Key] = []
+        version = 0
+        for namespace in self._namespaces:
+            pages = self._client.list_pages(resource, namespace, selector=SELECTORS.get(resource, ""))
+            async for page in pages:
+                version = max(version, int(page["metadata"].get("resourceVersion") or 0))
+                for item in page["items"]:
+                    seen.append(key_of(resource, item))
+                    self._observer.seen(resource, item)
+        for key in self._cache.retain(resource, seen, version):
+            self._observer.forgotten(key)

@@ -1,0 +1,157 @@
+"""What Prometheus reads. Labels are bounded by the number of resources; user text never becomes a label."""
+
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from upkeep.cluster.cache import Cache
+from upkeep.cluster.resources import BACKUPS, TASKS, WINDOWS
+from upkeep.domain.instants import read_instant
+
+_GOOD: Final = frozenset({"ok", "changed", "skipped"})
+_OWNER: Final = ("namespace", "name")
+
+
+class Metrics:
+    """The operator's own counters, and what the statuses of all resources say."""
+
+    def __init__(self, *, prefix: str, cache: Cache) -> None:
+        self.registry = CollectorRegistry()
+        self._runs = Counter(f"{prefix}_runs_started", "Jobs created.", ("kind",), registry=self.registry)
+        self._decisions = Counter(
+            f"{prefix}_reconcile", "Decisions, by kind and result.", ("kind", "result"), registry=self.registry
+        )
+        self.delay = Histogram(
+            f"{prefix}_start_delay_seconds",
+            "From the time of an occurrence to the creation of its Job.",
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+            registry=self.registry,
+        )
+        self.leader = Gauge(f"{prefix}_leader", "1 while this replica acts.", registry=self.registry)
+        self.queue = Gauge(f"{prefix}_queue_length", "Resources that wait for a decision.", registry=self.registry)
+        self._conflicts = Counter(
+            f"{prefix}_restore_conflicts", "Backends that others had changed meanwhile.", registry=self.registry
+        )
+        self._swept = Counter(
+            f"{prefix}_swept_ingresses", "Ingresses restored because nobody held them.", registry=self.registry
+        )
+        self.registry.register(_StatusCollector(prefix=prefix, cache=cache))
+
+    def run_started(self, kind: str) -> None:
+        """A Job was created for a resource of this kind."""
+        self._runs.labels(kind).inc()
+
+    def decided(self, kind: str, result: str) -> None:
+        """A decision was carried out (`ok`) or not (`error`, `conflict`)."""
+        self._decisions.labels(kind, result).inc()
+
+    def conflicted(self) -> None:
+        """A restore met something that was not ours."""
+        self._conflicts.inc()
+
+    def swept(self) -> None:
+        """The sweep restored an Ingress."""
+        self._swept.inc()
+
+
+class _StatusCollector(Collector):
+    """Reads the statuses at every scrape, so that a restart loses nothing and both replicas say the same."""
+
+    def __init__(self, *, prefix: str, cache: Cache) -> None:
+        self._prefix = prefix
+        self._cache = cache
+
+    def collect(self) -> list[Metric]:
+        return [*self._tasks(), *self._windows(), *self._backups()]
+
+    def _tasks(self) -> list[Metric]:
+        prefix = f"{self._prefix}_maintenance"
+        label = ("task", "namespace")
+        last_run = GaugeMetricFamily(f"{prefix}_last_run", "When the last run ended, in Unix seconds.", labels=label)
+        duration = GaugeMetricFamily(f"{prefix}_duration_seconds", "How long the last run took.", labels=label)
+        status = GaugeMetricFamily(f"{prefix}_status", "1: the last run ended well, 0: it did not.", labels=label)
+        findings = GaugeMetricFamily(f"{prefix}_findings", "Findings of the last run.", labels=(*label, "severity"))
+        failures = GaugeMetricFamily(
+            f"{prefix}_consecutive_failures", "Failed runs since the last good one.", labels=label
+        )
+        for resource in self._all(TASKS.plural):
+            names = [resource["metadata"]["name"], resource["metadata"]["namespace"]]
+            state = resource.get("status") or {}
+            failures.add_metric(names, state.get("consecutiveFailures", 0))
+            run = state.get("lastRun") or {}
+            if "outcome" not in run or "completionTime" not in run:
+                continue
+            _add_run(run, names, last_run=last_run, duration=duration, status=status)
+            findings.add_metric([*names, "critical"], run.get("criticalFindings", 0))
+            findings.add_metric([*names, "warning"], run.get("warningFindings", 0))
+        return [last_run, duration, status, findings, failures]
+
+    def _windows(self) -> list[Metric]:
+        prefix = f"{self._prefix}_window"
+        active = GaugeMetricFamily(f"{prefix}_open", "1 while the window is open.", labels=_OWNER)
+        end = GaugeMetricFamily(f"{prefix}_end_time", "When the open window ends, in Unix seconds.", labels=_OWNER)
+        next_start = GaugeMetricFamily(f"{prefix}_next_start", "When it opens next, in Unix seconds.", labels=_OWNER)
+        targets = GaugeMetricFamily(f"{prefix}_targets_in_maintenance", "Targets on the page.", labels=_OWNER)
+        good = GaugeMetricFamily(f"{prefix}_status", "1: the last opening went well, 0: it did not.", labels=_OWNER)
+        for resource in self._all(WINDOWS.plural):
+            names = [resource["metadata"]["namespace"], resource["metadata"]["name"]]
+            state = resource.get("status") or {}
+            occurrence = state.get("occurrence") or {}
+            is_open = "openedAt" in occurrence and "closedAt" not in occurrence
+            active.add_metric(names, float(is_open))
+            if is_open:
+                end.add_metric(names, _seconds(occurrence["endTime"]))
+            held = [target for target in occurrence.get("targets", ()) if target["state"] == "Maintenance"]
+            targets.add_metric(names, len(held))
+            if "nextScheduleTime" in state:
+                next_start.add_metric(names, _seconds(state["nextScheduleTime"]))
+            outcome = (state.get("lastRun") or {}).get("outcome")
+            if outcome:
+                good.add_metric(names, float(outcome in _GOOD))
+        return [active, end, next_start, targets, good]
+
+    def _backups(self) -> list[Metric]:
+        prefix = f"{self._prefix}_backup"
+        last = GaugeMetricFamily(
+            f"{prefix}_last_success", "When a backup last succeeded, in Unix seconds.", labels=_OWNER
+        )
+        checked = GaugeMetricFamily(f"{prefix}_last_integrity_check", "When it was last found intact.", labels=_OWNER)
+        status = GaugeMetricFamily(f"{prefix}_status", "1: the last run ended well, 0: it did not.", labels=_OWNER)
+        duration = GaugeMetricFamily(f"{prefix}_duration_seconds", "How long the last run took.", labels=_OWNER)
+        for resource in self._all(BACKUPS.plural):
+            names = [resource["metadata"]["namespace"], resource["metadata"]["name"]]
+            state = resource.get("status") or {}
+            if "lastBackupTime" in state:
+                last.add_metric(names, _seconds(state["lastBackupTime"]))
+            if "lastIntegrityCheckTime" in state:
+                checked.add_metric(names, _seconds(state["lastIntegrityCheckTime"]))
+            run = state.get("lastRun") or {}
+            if "outcome" in run and "completionTime" in run:
+                _add_run(run, names, last_run=None, duration=duration, status=status)
+        return [last, checked, status, duration]
+
+    def _all(self, plural: str) -> list[dict[str, Any]]:
+        kinds = {resource.plural: resource for resource in (TASKS, WINDOWS, BACKUPS)}
+        found = (self._cache.get(key) for key in self._cache.keys(kinds[plural]))
+        return [resource for resource in found if resource]
+
+
+def _add_run(
+    run: dict[str, Any],
+    names: list[str],
+    *,
+    last_run: GaugeMetricFamily | None,
+    duration: GaugeMetricFamily,
+    status: GaugeMetricFamily,
+) -> None:
+    ended = _seconds(run["completionTime"])
+    if last_run is not None:
+        last_run.add_metric(names, ended)
+    duration.add_metric(names, max(0.0, ended - _seconds(run.get("startTime", run["completionTime"]))))
+    status.add_metric(names, float(run["outcome"] in _GOOD))
+
+
+def _seconds(instant: str) -> float:
+    return read_instant(instant).timestamp()

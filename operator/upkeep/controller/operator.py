@@ -1,0 +1,187 @@
+"""The operator process: everything wired together, crash-only.
+
+Whatever goes wrong at this level ends the process; Kubernetes starts it anew, and another replica takes over. Nothing
+is kept in memory that could not be read again.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Final
+
+import kopf
+import uvloop
+from aiohttp import web
+
+from upkeep.cluster.cache import Cache
+from upkeep.cluster.client import Client
+from upkeep.cluster.lease import Leadership, LeaseTimes
+from upkeep.controller.apply import Applier
+from upkeep.controller.journal import configure
+from upkeep.controller.listing import Lister
+from upkeep.controller.metrics import Metrics
+from upkeep.controller.probes import Vitals, application
+from upkeep.controller.queue import WorkQueue
+from upkeep.controller.reconcile import Reconciler
+from upkeep.controller.settings import Settings
+from upkeep.controller.snapshots import Snapshots
+from upkeep.controller.sweep import Sweep
+from upkeep.controller.watches import Observer, kopf_settings, namespaces_argument, registry
+
+logger = logging.getLogger(__name__)
+
+LEASE_NAME: Final = "upkeep-operator"
+_RELIST_SECONDS: Final = 600.0
+_HANDOVER_SECONDS: Final = 1.5
+
+
+class Operator:
+    """One replica of the operator."""
+
+    def __init__(self, settings: Settings, client: Client, *, times: LeaseTimes | None = None) -> None:
+        self._settings = settings
+        self._client = client
+        self._cache = Cache()
+        self._queue = WorkQueue(clock=_utc_now, monotonic=time.monotonic)
+        self._observer = Observer(self._cache, self._queue)
+        self._metrics = Metrics(prefix=settings.metrics_prefix, cache=self._cache)
+        self._snapshots = Snapshots(self._cache, client)
+        self._applier = Applier(
+            client=client, cache=self._cache, settings=settings, metrics=self._metrics, wrote=self._observer.wrote
+        )
+        self._lister = Lister(
+            client=client,
+            cache=self._cache,
+            queue=self._queue,
+            observer=self._observer,
+            namespaces=settings.watch_namespaces,
+        )
+        self._leadership = Leadership(
+            client,
+            namespace=settings.namespace,
+            name=LEASE_NAME,
+            identity=settings.identity,
+            times=times or LeaseTimes(),
+        )
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until told to stop.
+
+        Raises:
+            ExceptionGroup: something failed that only a new process can mend, LeadershipLostError among it.
+        """
+        ready = asyncio.Event()
+        async with self._http():
+            watching = asyncio.create_task(self._watch(ready), name="watches")
+            leading = asyncio.create_task(self._lead(ready), name="leadership")
+            tasks = [watching, leading, asyncio.create_task(self._stop.wait(), name="stop")]
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                await self._hand_over(leading)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=_HANDOVER_SECONDS)
+        for task in done:
+            task.result()
+
+    def stop(self) -> None:
+        """Hand over and end."""
+        self._stop.set()
+
+    def vitals(self) -> Vitals:
+        """What the probes look at."""
+        leading = self._leadership.held
+        self._metrics.leader.set(leading)
+        self._metrics.queue.set(len(self._queue))
+        return Vitals(
+            leading=leading,
+            synced=self._lister.complete if leading else self._leadership.contact_age is not None,
+            lease_silence=self._leadership.contact_age,
+            queue_lag=self._queue.lag,
+            watch_age=self._observer.watch_age,
+        )
+
+    async def _watch(self, ready: asyncio.Event) -> None:
+        await kopf.operator(
+            registry=registry(self._observer),
+            settings=kopf_settings(),
+            standalone=True,
+            ready_flag=ready,
+            **namespaces_argument(self._settings.watch_namespaces),
+        )
+
+    async def _lead(self, ready: asyncio.Event) -> None:
+        await ready.wait()
+        # Kopf has taken the signals for itself by now; the hand-over needs them.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
+        await self._leadership.acquire()
+        reconciler = Reconciler(
+            cache=self._cache,
+            queue=self._queue,
+            snapshots=self._snapshots,
+            applier=self._applier,
+            metrics=self._metrics,
+            clock=_utc_now,
+        )
+        sweep = Sweep(
+            client=self._client,
+            cache=self._cache,
+            snapshots=self._snapshots,
+            applier=self._applier,
+            metrics=self._metrics,
+            clock=_utc_now,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._leadership.keep(), name="lease")
+            await self._lister.list_all()
+            group.create_task(self._queue.ring(), name="alarms")
+            group.create_task(reconciler.run(), name="reconciler")
+            group.create_task(sweep.run(), name="sweep")
+            group.create_task(self._lister.relist(_RELIST_SECONDS), name="relist")
+
+    async def _hand_over(self, leading: "asyncio.Task[None]") -> None:
+        """Stop acting first, and only then let another replica act."""
+        leading.cancel()
+        await asyncio.wait([leading], timeout=_HANDOVER_SECONDS)
+        await self._leadership.release()
+
+    @contextlib.asynccontextmanager
+    async def _http(self) -> AsyncIterator[None]:
+        runner = web.AppRunner(application(self.vitals, self._metrics.registry), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, port=self._settings.port, shutdown_timeout=0.5).start()
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+
+
+def main() -> int:
+    """Run the operator; the exit code is 0 when it was told to stop."""
+    settings = Settings.read()
+    configure(level=settings.log_level, form=settings.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    async with await Client.connect() as client:
+        operator = Operator(settings, client)
+        try:
+            await operator.run()
+        except Exception:
+            logger.exception("The operator ends; it will be started anew.")
+            return 1
+    logger.info("Stopped.")
+    return 0
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

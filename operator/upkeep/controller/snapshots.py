@@ -1,0 +1,114 @@
+"""Takes the snapshot that a decision looks at: from the cache, and for Ingresses from the API server itself.
+
+An Ingress is read just before a decision about it, because it belongs to somebody else and is never watched as a whole.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from upkeep.cluster.cache import Cache, Key
+from upkeep.cluster.client import Client, Object
+from upkeep.cluster.errors import NotFoundError
+from upkeep.cluster.resources import BACKUPS, ENDPOINT_SLICES, INGRESSES, TASKS, WINDOWS
+from upkeep.domain.backup import BackupSnapshot
+from upkeep.domain.run import Run, observe
+from upkeep.domain.task import TaskSnapshot
+from upkeep.domain.window import WindowSnapshot
+from upkeep.resources.page import page_name, page_ready
+
+
+class Snapshots:
+    """Builds snapshots from what is known of the cluster."""
+
+    def __init__(self, cache: Cache, client: Client) -> None:
+        self._cache = cache
+        self._client = client
+
+    def task(self, resource: Object, now: datetime) -> TaskSnapshot:
+        """What a decision about a MaintenanceTask looks at."""
+        namespace = resource["metadata"]["namespace"]
+        wanted = resource["spec"].get("windows") or ()
+        windows = {name: self._cache.get(Key(WINDOWS.plural, namespace, name)) for name in wanted}
+        return TaskSnapshot(
+            resource=resource,
+            runs=self._runs(self._cache.jobs_of(resource["metadata"]["uid"])),
+            windows={name: window for name, window in windows.items() if window is not None},
+            now=now,
+        )
+
+    def backup(self, resource: Object, now: datetime) -> BackupSnapshot:
+        """What a decision about a BackupPolicy looks at."""
+        runs = self._runs(self._cache.jobs_of(resource["metadata"]["uid"]))
+        return BackupSnapshot(resource=resource, runs=runs, now=now)
+
+    async def window(self, resource: Object, now: datetime) -> WindowSnapshot:
+        """What a decision about a MaintenanceWindow looks at."""
+        metadata = resource["metadata"]
+        namespace, uid = metadata["namespace"], metadata["uid"]
+        planned = (resource["spec"].get("plan") or {}).get("tasks") or ()
+        names = [task["name"] for task in planned if "name" in task]
+        tasks = {name: self._cache.get(Key(TASKS.plural, namespace, name)) for name in names}
+        present = {name: task for name, task in tasks.items() if task is not None}
+        page = page_name(metadata["name"], uid)
+        occurrence = (resource.get("status") or {}).get("occurrence") or {}
+        awaited = bool(occurrence.get("pageShown")) and "openedAt" not in occurrence and "closedAt" not in occurrence
+        targets, ready = await asyncio.gather(
+            self._ingresses(namespace, _target_names(resource)),
+            self._page_ready(namespace, page) if awaited else _nobody_looked(),
+        )
+        return WindowSnapshot(
+            resource=resource,
+            tasks=present,
+            runs=self._runs(self._cache.jobs_in_window(uid)),
+            busy=frozenset(name for name, task in present.items() if self._busy(task, uid)),
+            targets=targets,
+            page_service=page,
+            page_ready=ready,
+            now=now,
+        )
+
+    def live_windows(self) -> frozenset[str]:
+        """UIDs of all MaintenanceWindows that exist."""
+        windows = (self._cache.get(key) for key in self._cache.keys(WINDOWS))
+        return frozenset(window["metadata"]["uid"] for window in windows if window)
+
+    def _runs(self, jobs: Iterable[Object]) -> list[Run]:
+        return [observe(job, self._cache.pods_of(job)) for job in jobs]
+
+    def _busy(self, task: Object, window_uid: str) -> bool:
+        runs = self._runs(self._cache.jobs_of(task["metadata"]["uid"]))
+        return any(run.active and run.occasion.window_uid != window_uid for run in runs)
+
+    async def _ingresses(self, namespace: str, names: Iterable[str]) -> dict[str, Any]:
+        wanted = list(names)
+        found = await asyncio.gather(*(self._ingress(namespace, name) for name in wanted))
+        return {name: ingress for name, ingress in zip(wanted, found, strict=True) if ingress is not None}
+
+    async def _ingress(self, namespace: str, name: str) -> Object | None:
+        try:
+            return await self._client.get(INGRESSES, namespace, name)
+        except NotFoundError:
+            return None
+
+    async def _page_ready(self, namespace: str, page: str) -> bool:
+        selector = f"kubernetes.io/service-name={page}"
+        pages = self._client.list_pages(ENDPOINT_SLICES, namespace, selector=selector)
+        return page_ready([item async for listed in pages for item in listed["items"]])
+
+
+def _target_names(resource: Object) -> list[str]:
+    """Names of the Ingresses that the spec names, or that the status still remembers."""
+    mode = resource["spec"].get("maintenanceMode") or {}
+    occurrence = (resource.get("status") or {}).get("occurrence") or {}
+    targets = [*(mode.get("targets") or ()), *(occurrence.get("targets") or ())]
+    return list(dict.fromkeys(target["name"] for target in targets if "name" in target))
+
+
+async def _nobody_looked() -> None:
+    return None
+
+
+KIND_OF = {TASKS.plural: TASKS, WINDOWS.plural: WINDOWS, BACKUPS.plural: BACKUPS}
+"""The reconciled kinds by the plural of their keys."""

@@ -1,0 +1,103 @@
+"""The net below maintenance mode: no Ingress stays on a page for a window that is gone or long over.
+
+Windows bring their own targets back. This is for what they cannot: a window that was removed by force, an operator
+that was away, a status that was lost. It reads only what stands on the Ingresses themselves.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from upkeep.cluster.cache import Cache
+from upkeep.cluster.client import Client, Object
+from upkeep.cluster.errors import ApiError, ConflictError, NotFoundError
+from upkeep.cluster.resources import INGRESSES, WINDOWS
+from upkeep.controller.apply import Applier
+from upkeep.controller.metrics import Metrics
+from upkeep.controller.snapshots import Snapshots
+from upkeep.domain.decision import Announce, EventType
+from upkeep.domain.identity import Identity
+from upkeep.domain.maintenance import Holder, UndoRecordError, forget_ownership, release, stale_holders
+
+logger = logging.getLogger(__name__)
+
+EVERY: Final = 60.0
+"""Seconds between two sweeps."""
+
+
+class Sweep:
+    """Restores Ingresses that nobody has a right to any more."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        cache: Cache,
+        snapshots: Snapshots,
+        applier: Applier,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._client = client
+        self._cache = cache
+        self._snapshots = snapshots
+        self._applier = applier
+        self._metrics = metrics
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Sweep now and every minute, for ever."""
+        while True:
+            await self.once()
+            await asyncio.sleep(EVERY)
+
+    async def once(self) -> None:
+        """Look at every Ingress in maintenance mode; the failure of one never reaches another."""
+        live = self._snapshots.live_windows()
+        for key in self._cache.keys(INGRESSES):
+            ingress = self._cache.get(key)
+            if ingress is None:
+                continue
+            try:
+                await self._restore(ingress, live)
+            except UndoRecordError as problem:
+                await self._say(ingress, "UndoRecordUnreadable", str(problem))
+            except NotFoundError:
+                continue
+            except (ApiError, ConflictError) as problem:
+                logger.warning("An Ingress will be swept again: %s", problem, extra={"ingress": key.name})
+
+    async def _restore(self, known: Object, live: frozenset[str]) -> None:
+        stale = stale_holders(known, now=self._clock(), live=live)
+        if not stale:
+            return
+        namespace, name = known["metadata"]["namespace"], known["metadata"]["name"]
+        gone = [holder for holder in stale if holder.uid in live or not await self._exists(namespace, holder)]
+        ingress = await self._client.get(INGRESSES, namespace, name)
+        answer = release(ingress, *(holder.uid for holder in gone))
+        if answer.patch is None:
+            return
+        released = await self._client.patch(INGRESSES, namespace, name, answer.patch)
+        self._metrics.swept()
+        names = ", ".join(holder.window for holder in gone)
+        await self._say(ingress, "Restored", f"taken off the maintenance page: {names} is over or gone")
+        for conflict in answer.conflicts:
+            self._metrics.conflicted()
+            await self._say(ingress, "RestoreConflict", conflict)
+        forget = forget_ownership(released) if answer.restored else None
+        if forget:
+            await self._client.patch(INGRESSES, namespace, name, forget)
+
+    async def _exists(self, namespace: str, holder: Holder) -> bool:
+        """Asks the API server itself: a cache that is behind must never end somebody's maintenance."""
+        try:
+            window = await self._client.get(WINDOWS, namespace, holder.window)
+        except NotFoundError:
+            return False
+        return bool(window["metadata"]["uid"] == holder.uid)
+
+    async def _say(self, ingress: Object, reason: str, message: str) -> None:
+        whole = {**ingress, "kind": INGRESSES.kind}
+        await self._applier.say(Identity.of(whole), Announce(type=EventType.WARNING, reason=reason, message=message))

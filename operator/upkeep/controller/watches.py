@@ -1,0 +1,160 @@
+"""Feeds the cache and the queue from Kopf's watch streams.
+
+Kopf only delivers events here: it writes no annotations and no finalizers, keeps no timers, and knows no peers.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+import kopf
+
+from upkeep.cluster.cache import Cache, Key, key_of
+from upkeep.cluster.resources import BY_KIND, INGRESSES, JOBS, OWNERS, PODS, TASKS, WINDOWS, Resource
+from upkeep.controller.queue import WorkQueue
+from upkeep.domain.identity import (
+    JOB_NAME_LABEL,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    OWNER_KIND_LABEL,
+    OWNER_NAME_LABEL,
+    WINDOW_UID_LABEL,
+)
+from upkeep.domain.maintenance import MODE_LABEL
+
+logger = logging.getLogger(__name__)
+
+SELECTORS: Final[Mapping[Resource, str]] = {
+    JOBS: f"{MANAGED_BY_LABEL}={MANAGED_BY}",
+    PODS: f"{MANAGED_BY_LABEL}={MANAGED_BY},{JOB_NAME_LABEL}",
+    INGRESSES: f"{MODE_LABEL}=on",
+}
+"""What is watched of kinds that are not ours: only what Upkeep made or holds, filtered by the API server."""
+
+WATCHED: Final = (*OWNERS, *SELECTORS)
+
+
+class Observer:
+    """Takes in what is seen of the cluster, and asks for the decisions that it calls for."""
+
+    def __init__(self, cache: Cache, queue: WorkQueue, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._cache = cache
+        self._queue = queue
+        self._monotonic = monotonic
+        self._unseen: dict[str, tuple[int, float]] = {}
+
+    def seen(self, resource: Resource, body: Mapping[str, Any], *, deleted: bool = False) -> None:
+        """Take in an object from a list or a watch."""
+        self._echoed(resource, body)
+        key = key_of(resource, body)
+        before = self._cache.get(key) if resource in OWNERS else None
+        news = self._cache.drop(resource, body) if deleted else self._cache.put(resource, body)
+        if not news:
+            return
+        if resource in OWNERS:
+            self._queue.add(key)
+            if deleted or _generation(before) != _generation(body):
+                self._wake_dependents(key)
+        elif resource in {JOBS, PODS}:
+            self._wake_owner(body)
+
+    def forgotten(self, key: Key) -> None:
+        """Take in that an object is gone, which nobody said."""
+        self._queue.add(key)
+
+    def wrote(self, resource: Resource, body: Mapping[str, Any]) -> None:
+        """Expect the watch to show what was just written."""
+        version = int(body["metadata"]["resourceVersion"])
+        self._unseen.setdefault(resource.plural, (version, self._monotonic()))
+
+    @property
+    def watch_age(self) -> float:
+        """Seconds for which the watches have owed us something that we wrote ourselves; 0 while they owe nothing."""
+        oldest = min((since for _, since in self._unseen.values()), default=None)
+        return 0.0 if oldest is None else self._monotonic() - oldest
+
+    def _echoed(self, resource: Resource, body: Mapping[str, Any]) -> None:
+        expected = self._unseen.get(resource.plural)
+        if expected and int(body["metadata"].get("resourceVersion") or 0) >= expected[0]:
+            del self._unseen[resource.plural]
+
+    def _wake_dependents(self, key: Key) -> None:
+        """Windows look at the tasks of their plan, tasks at the windows that they are bound to."""
+        other = {TASKS.plural: WINDOWS, WINDOWS.plural: TASKS}.get(key.plural)
+        if other is None:
+            return
+        for name in self._cache.names(other, key.namespace):
+            dependent = self._cache.get(Key(other.plural, key.namespace, name))
+            if dependent and key.name in _names_in(dependent):
+                self._queue.add(Key(other.plural, key.namespace, name))
+
+    def _wake_owner(self, body: Mapping[str, Any]) -> None:
+        metadata = body["metadata"]
+        labels = metadata.get("labels") or {}
+        owner = BY_KIND.get(labels.get(OWNER_KIND_LABEL, ""))
+        if owner in OWNERS and labels.get(OWNER_NAME_LABEL):
+            for name in self._owner_names(owner, metadata["namespace"], labels[OWNER_NAME_LABEL]):
+                self._queue.add(Key(owner.plural, metadata["namespace"], name))
+        window_uid = labels.get(WINDOW_UID_LABEL)
+        if window_uid:
+            for name in self._cache.names(WINDOWS, metadata["namespace"]):
+                window = self._cache.get(Key(WINDOWS.plural, metadata["namespace"], name))
+                if window and window["metadata"]["uid"] == window_uid:
+                    self._queue.add(Key(WINDOWS.plural, metadata["namespace"], name))
+
+    def _owner_names(self, owner: Resource, namespace: str, label: str) -> list[str]:
+        """Names of the owners that a label may stand for: a long name is cut to what a label can hold."""
+        known = self._cache.names(owner, namespace)
+        return [label] if label in known else [name for name in known if name.startswith(label)]
+
+
+def registry(observer: Observer) -> kopf.OperatorRegistry:
+    """Kopf's handlers: one for each watched kind, and the way to log in."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    def login(**kwargs: Any) -> Any:  # noqa: ANN401 - Kopf's own types
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+    for resource in WATCHED:
+        _watch(handlers, observer, resource)
+    return handlers
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Kopf as an event stream: no peering, no posting, no scanning, and watches filtered by the API server."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.watching.chunk_size = 500
+    settings.watching.connect_timeout = 10
+    settings.networking.request_timeout = 30
+    settings.queueing.idle_timeout = 0.1
+    settings.queueing.exit_timeout = 0.2
+    for resource, selector in SELECTORS.items():
+        settings.watching.label_selectors[resource.group, resource.plural] = selector
+    return settings
+
+
+def _watch(handlers: kopf.OperatorRegistry, observer: Observer, resource: Resource) -> None:
+    async def take_in(event: Mapping[str, Any], **_: object) -> None:
+        observer.seen(resource, event["object"], deleted=event["type"] == "DELETED")
+
+    kopf.on.event(resource.group, resource.version, resource.plural, registry=handlers, id=resource.plural)(take_in)
+
+
+def namespaces_argument(namespaces: Collection[str]) -> dict[str, Any]:
+    """How Kopf is told which namespaces to serve."""
+    return {"namespaces": list(namespaces)} if namespaces else {"clusterwide": True}
+
+
+def _generation(body: Mapping[str, Any] | None) -> int | None:
+    return body["metadata"].get("generation") if body else None
+
+
+def _names_in(resource: Mapping[str, Any]) -> set[str]:
+    spec = resource.get("spec") or {}
+    planned = (spec.get("plan") or {}).get("tasks") or ()
+    return {task.get("name", "") for task in planned} | set(spec.get("windows") or ())

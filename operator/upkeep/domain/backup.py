@@ -1,0 +1,326 @@
+"""What a BackupPolicy needs now: which of its schedules is due, one run at a time.
+
+A repository has one writer: while a run of the policy is active, whatever else is due waits for its end instead of
+being left out, because a backup that comes late is better than none.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from upkeep.actions.backup.integrity import BackupIntegrity
+from upkeep.actions.backup.postgres import BackupPostgres
+from upkeep.actions.backup.repository import Repository
+from upkeep.actions.connections import Connection
+from upkeep.actions.contract import Action, Outcome
+from upkeep.api.backup import INTEGRITY, BackupScheduleStatus, BackupSpec, BackupStatus
+from upkeep.api.status import OccurrenceRecord, Trigger
+from upkeep.domain.conditions import Fact, Problem, merge, readiness
+from upkeep.domain.decision import Announce, Decision, EventType, Occasion, StartRun
+from upkeep.domain.history import SETTLING, Ledger, expired_jobs, last_run_fact, settled
+from upkeep.domain.identity import RUN_NOW_ANNOTATION, Identity
+from upkeep.domain.instants import read_instant, write_instant, write_optional
+from upkeep.domain.order import OrderedStep, RunOrder
+from upkeep.domain.run import Run, run_name
+from upkeep.domain.schedule import ScheduleError
+from upkeep.domain.spec import explain
+from upkeep.domain.timetable import Due, Reason, Timetable, anchored, missed, read_schedule
+from upkeep.domain.work import Work
+
+SOURCE: Final = "source"
+"""Name under which the Secret of the source is mounted."""
+REPOSITORY: Final = "repository"
+"""Name under which the Secret of the repository is mounted."""
+MOUNT: Final = "/var/run/upkeep/repository"
+SUSPENDED: Final = "Suspended"
+_MEMORY: Final = "1Gi"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSnapshot:
+    """All that a decision about a policy looks at: the BackupPolicy as read, its runs, and the time."""
+
+    resource: Mapping[str, Any]
+    runs: Sequence[Run]
+    now: datetime
+
+
+def decide(snapshot: BackupSnapshot) -> Decision:
+    """What should happen now."""
+    status = BackupStatus.model_validate(snapshot.resource.get("status") or {})
+    plan = _Plan(snapshot=snapshot, status=status, ledger=Ledger.of(status)).with_ends()
+    try:
+        spec = BackupSpec.model_validate(snapshot.resource["spec"])
+        timetables = _timetables(snapshot, spec, status)
+    except ValidationError as problem:
+        return plan.stalled(Problem(reason="InvalidSpec", message=explain(problem)))
+    except ScheduleError as problem:
+        return plan.stalled(Problem(reason="InvalidSchedule", message=str(problem)))
+    plan = plan.with_manual_run(spec)
+    for timetable in timetables:
+        plan = plan.with_occurrences(spec, timetable)
+    return plan.decision(spec, timetables)
+
+
+def backup_work(owner: Identity, spec: BackupSpec, schedule: str) -> Work:
+    """The work of one schedule of a policy, or of its integrity check."""
+    volume = spec.repository.volume
+    path = str(PurePosixPath(MOUNT, volume.path)) if volume else MOUNT
+    repository = Repository(path=path, password_secret_ref=spec.repository.password_secret_ref)
+    postgres = spec.source.postgres
+    secrets = {REPOSITORY: spec.repository.password_secret_ref.name}
+    connections: list[Connection] = []
+    if schedule == INTEGRITY:
+        subset = spec.verify.integrity.read_data_subset if spec.verify.integrity else "5%"
+        action: Action = BackupIntegrity(repository=repository, read_data_subset=subset)
+    else:
+        policy = f"{owner.namespace}/{owner.name}"
+        action = BackupPostgres(connection=SOURCE, repository=repository, policy=policy, schedule=schedule)
+        connections = [Connection(name=SOURCE, postgres=postgres)]
+        secrets |= {SOURCE: postgres.secret_ref.name} if postgres else {}
+    step = OrderedStep(name=schedule, action_name=type(action).action_name, action=action)
+    return Work(
+        content=RunOrder(owner=str(owner), timeout=spec.timeout, steps=[step], connections=connections),
+        timeout=spec.timeout,
+        secrets=secrets,
+        claims={MOUNT: volume.claim_name} if volume else {},
+        scratch=spec.scratch_size,
+        memory=_MEMORY,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """A decision in the making."""
+
+    snapshot: BackupSnapshot
+    status: BackupStatus
+    ledger: Ledger
+    starts: tuple[StartRun, ...] = ()
+    handled: Mapping[str, datetime] | None = None
+    token: str | None = None
+    events: tuple[Announce, ...] = ()
+    proofs: Mapping[str, Any] | None = None
+    successes: Mapping[str, str] | None = None
+    wake_at: datetime | None = None
+
+    @property
+    def busy(self) -> str | None:
+        """The run for whose end everything else waits."""
+        running = [*(run.name for run in self.snapshot.runs if run.active), *(start.name for start in self.starts)]
+        return running[0] if running else None
+
+    def with_ends(self) -> "_Plan":
+        """Record what ended since."""
+        plan = self
+        for run in sorted(self.snapshot.runs, key=lambda run: (run.created, run.name)):
+            if plan.ledger.covers(run):
+                continue
+            if run.active:
+                plan = replace(plan, ledger=plan.ledger.with_start(run))
+            elif settled(run, self.snapshot.now):
+                plan = replace(plan, ledger=plan.ledger.with_end(run)).with_proof(run)
+            else:
+                plan = replace(plan, wake_at=(run.finished or run.created) + SETTLING)
+        return plan
+
+    def with_proof(self, run: Run) -> "_Plan":
+        """Note what a good run proves."""
+        if run.outcome not in {Outcome.OK, Outcome.CHANGED}:
+            return self
+        ended = write_instant(run.finished or run.created)
+        proof = {"last_integrity_check_time": ended}
+        if run.occasion.schedule != INTEGRITY:
+            message = next((step.message for step in (run.report.steps if run.report else ())), run.message)
+            proof = {"last_backup_time": ended, "last_backup": message[:300]}
+        successes = {**(self.successes or {}), run.occasion.schedule: ended}
+        return replace(self, proofs={**(self.proofs or {}), **proof}, successes=successes)
+
+    def with_manual_run(self, spec: BackupSpec) -> "_Plan":
+        """`run-now: <token>` runs the first schedule, `run-now: <schedule>/<token>` the one of that name."""
+        token = (self.snapshot.resource["metadata"].get("annotations") or {}).get(RUN_NOW_ANNOTATION, "")[:128]
+        if not token or token == self.status.last_manual_run or self.busy:
+            return self
+        names = [schedule.name for schedule in spec.schedules] + ([INTEGRITY] if spec.verify.integrity else [])
+        wanted = token.partition("/")[0] if "/" in token else names[0]
+        plan = replace(self, token=token)
+        if wanted not in names:
+            message = f"run-now {token!r}: there is no schedule {wanted!r}; there are: {', '.join(names)}"
+            event = Announce(type=EventType.WARNING, reason="ManualRunRefused", message=message)
+            return replace(plan, events=(*plan.events, event))
+        return plan.starting(spec, Occasion(trigger=Trigger.MANUAL, schedule=wanted, token=token))
+
+    def with_occurrences(self, spec: BackupSpec, timetable: Timetable) -> "_Plan":
+        """Account for what is due of one schedule."""
+        due = timetable.due(self.snapshot.now)
+        if due.latest is None or spec.suspend:
+            return self
+        if self.status.phase == SUSPENDED:
+            return self.missing(timetable, due, Reason.SUSPENDED, "the policy was suspended")
+        plan = self
+        for record in timetable.records(due, Reason.OPERATOR_DOWN, "nobody was there to start it in its time"):
+            plan = replace(plan, ledger=plan.ledger.with_record(record))
+        if due.earlier:
+            plan = plan.handling(timetable.name, due.earlier[-1])
+        occasion = Occasion(trigger=Trigger.SCHEDULE, schedule=timetable.name, scheduled=due.latest)
+        unrun = timetable.exclusion_record(due.latest) or plan.too_late(spec, timetable, due.latest, occasion)
+        if unrun:
+            return replace(plan, ledger=plan.ledger.with_record(unrun)).handling(timetable.name, due.latest)
+        if any(run.occasion == occasion for run in self.snapshot.runs):
+            return plan.handling(timetable.name, due.latest)
+        if plan.busy:
+            return plan
+        return plan.starting(spec, occasion).handling(timetable.name, due.latest)
+
+    def too_late(
+        self, spec: BackupSpec, timetable: Timetable, due: datetime, occasion: Occasion
+    ) -> OccurrenceRecord | None:
+        """The record of an occurrence whose deadline has passed, None while it may start."""
+        late = (self.snapshot.now - timetable.start_of(due)).total_seconds()
+        deadline = spec.starting_deadline_seconds
+        if deadline is None or late <= deadline or any(run.occasion == occasion for run in self.snapshot.runs):
+            return None
+        message = f"{late:.0f}s late, startingDeadlineSeconds is {deadline}"
+        return missed(due, Reason.DEADLINE_EXCEEDED, message, schedule=timetable.name)
+
+    def missing(self, timetable: Timetable, due: Due, reason: Reason, message: str) -> "_Plan":
+        """Everything that was due is missed for one reason."""
+        if due.latest is None:
+            return self
+        last = timetable.exclusion_record(due.latest) or missed(due.latest, reason, message, schedule=timetable.name)
+        plan = self
+        for record in (*timetable.records(due, reason, message), last):
+            plan = replace(plan, ledger=plan.ledger.with_record(record))
+        return plan.handling(timetable.name, due.latest)
+
+    def handling(self, schedule: str, occurrence: datetime) -> "_Plan":
+        """Occurrences of the schedule are accounted for up to this one."""
+        return replace(self, handled={**(self.handled or {}), schedule: occurrence})
+
+    def starting(self, spec: BackupSpec, occasion: Occasion) -> "_Plan":
+        """Start a run, unless it is there already."""
+        if any(run.occasion == occasion for run in self.snapshot.runs):
+            return self
+        owner = Identity.of(self.snapshot.resource)
+        start = StartRun(
+            owner=owner,
+            name=run_name(owner.name, owner.uid, occasion),
+            occasion=occasion,
+            work=backup_work(owner, spec, occasion.schedule),
+        )
+        event = Announce(type=EventType.NORMAL, reason="RunStarted", message=f"{start.name}: {occasion.schedule}")
+        return replace(self, starts=(*self.starts, start), events=(*self.events, event))
+
+    def decision(self, spec: BackupSpec, timetables: Sequence[Timetable]) -> Decision:
+        """The plan as a decision."""
+        now = self.snapshot.now
+        upcoming = {each.name: None if spec.suspend else each.next_after(now) for each in timetables}
+        following = min((time for time in upcoming.values() if time), default=None)
+        phase = SUSPENDED if spec.suspend else "Scheduled"
+        phase = "Running" if self.busy else phase
+        status = self._status(
+            phase=phase,
+            problem=None,
+            upcoming=following,
+            schedules=[self._schedule(each, upcoming) for each in timetables],
+        )
+        alarms = [] if spec.suspend else [each.due(now).wake_at for each in timetables]
+        return Decision(
+            status=status,
+            actions=self.starts,
+            events=(*self.events, *self.ledger.announcements),
+            cleanup=expired_jobs(
+                self.snapshot.runs,
+                recorded=status.history,
+                good=spec.successful_runs_history_limit,
+                bad=spec.failed_runs_history_limit,
+            ),
+            wake_at=min((time for time in (*alarms, self.wake_at) if time), default=None),
+        )
+
+    def stalled(self, problem: Problem) -> Decision:
+        """A spec that cannot be read starts nothing; what runs is followed to its end."""
+        status = self._status(phase="Invalid", problem=problem, upcoming=None, schedules=self.status.schedules)
+        return Decision(status=status, events=self.ledger.announcements, wake_at=self.wake_at)
+
+    def _schedule(self, timetable: Timetable, upcoming: Mapping[str, datetime | None]) -> BackupScheduleStatus:
+        known = next((each for each in self.status.schedules if each.name == timetable.name), None)
+        handled = (self.handled or {}).get(timetable.name)
+        return BackupScheduleStatus(
+            name=timetable.name,
+            next_schedule_time=write_optional(upcoming[timetable.name]),
+            last_schedule_time=write_optional(handled) or (known.last_schedule_time if known else None),
+            last_successful_time=(self.successes or {}).get(timetable.name)
+            or (known.last_successful_time if known else None),
+            schedule_anchor=timetable.anchor,
+        )
+
+    def _status(
+        self,
+        *,
+        phase: str,
+        problem: Problem | None,
+        upcoming: datetime | None,
+        schedules: Sequence[BackupScheduleStatus],
+    ) -> BackupStatus:
+        generation = int(self.snapshot.resource["metadata"].get("generation") or 0)
+        handled = max((self.handled or {}).values(), default=None)
+        return self.status.model_copy(
+            update={
+                **self.ledger.remembered(),
+                **(self.proofs or {}),
+                "observed_generation": generation,
+                "phase": phase,
+                "conditions": merge(
+                    self.status.conditions,
+                    self._facts(problem, phase, upcoming),
+                    generation=generation,
+                    now=self.snapshot.now,
+                ),
+                "next_schedule_time": write_optional(upcoming),
+                "last_schedule_time": write_optional(handled) or self.status.last_schedule_time,
+                "last_manual_run": self.token or self.status.last_manual_run,
+                "schedules": schedules,
+                "active": [
+                    *(run.name for run in self.snapshot.runs if run.active),
+                    *(start.name for start in self.starts),
+                ],
+            }
+        )
+
+    def _facts(self, problem: Problem | None, phase: str, upcoming: datetime | None) -> Sequence[Fact]:
+        stuck = next((run for run in self.snapshot.runs if run.trouble), None)
+        if problem is None and stuck and stuck.trouble:
+            problem = Problem(reason=stuck.trouble.reason, message=f"{stuck.name}: {stuck.trouble.message}")
+        message = f"next run at {write_instant(upcoming)}" if upcoming else "nothing is scheduled"
+        facts = readiness(problem, reason=phase, message="suspended" if phase == SUSPENDED else message)
+        return [*facts, *last_run_fact(self.ledger, self.status.conditions)]
+
+
+def _timetables(snapshot: BackupSnapshot, spec: BackupSpec, status: BackupStatus) -> list[Timetable]:
+    metadata = snapshot.resource["metadata"]
+    known = {each.name: each for each in status.schedules}
+    wanted = [(schedule.name, schedule.schedule) for schedule in spec.schedules]
+    if spec.verify.integrity:
+        wanted.append((INTEGRITY, spec.verify.integrity.schedule))
+    timetables = []
+    for name, cron in wanted:
+        schedule = read_schedule(cron=cron, instant=None, zone=spec.time_zone, exclusions=spec.exclusions)
+        if schedule is None:
+            continue
+        before = known.get(name)
+        anchor, since = anchored(
+            f"{cron} {spec.time_zone}",
+            before.schedule_anchor if before else None,
+            last=before.last_schedule_time if before else None,
+            # A schedule that is added later counts from when it was first seen.
+            created=read_instant(metadata["creationTimestamp"]) if not known else snapshot.now,
+            now=snapshot.now,
+            once=False,
+        )
+        timetables.append(Timetable(schedule=schedule, anchor=anchor, since=since, uid=metadata["uid"], name=name))
+    return timetables

@@ -1,0 +1,42 @@
+"""When a window is open, from its spec alone, so that everybody who asks gets the same answer."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from upkeep.api.window import WindowSpec
+from upkeep.domain.schedule import Schedule, ScheduleError, occurrence_end
+from upkeep.domain.timetable import read_schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """One occurrence of a window: it is open from `start` up to, and without, `end`."""
+
+    start: datetime
+    end: datetime
+
+
+def schedule_of(spec: WindowSpec) -> Schedule:
+    """The schedule of a window.
+
+    Raises:
+        ScheduleError: something in it is wrong.
+    """
+    schedule = read_schedule(cron=spec.schedule, instant=spec.start_at, zone=spec.time_zone, exclusions=spec.exclusions)
+    if schedule is None:
+        msg = "a window needs schedule or startAt"
+        raise ScheduleError(msg)
+    return schedule
+
+
+def opening_at(spec: WindowSpec, now: datetime) -> Opening | None:
+    """The newest opening that this time falls into, leaving out excluded ones; None while the window is closed.
+
+    Raises:
+        ScheduleError: the schedule is wrong.
+    """
+    schedule = schedule_of(spec)
+    for start in reversed(schedule.latest_until(now - spec.duration, now).times):
+        if schedule.excluded(start) is None:
+            return Opening(start=start, end=occurrence_end(start, spec.duration))
+    return None

@@ -1,0 +1,129 @@
+"""What is said about a window: its problems, its conditions, and how an opening went."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+from upkeep.actions.contract import Outcome
+from upkeep.api.status import Condition, RunSummary, StepSummary, Trigger
+from upkeep.api.status import Ending as RecordEnding
+from upkeep.api.window import TargetState, TaskState, WindowOccurrence, WindowPhase, WindowSpec, WindowStatus
+from upkeep.domain.conditions import Fact, Problem, merge, readiness
+from upkeep.domain.decision import Announce, EventType
+from upkeep.domain.history import Ledger, last_run_fact
+from upkeep.domain.instants import write_instant
+from upkeep.domain.window.mode import holds_any, survey
+from upkeep.domain.window.plan import cycle
+from upkeep.domain.window.snapshot import WindowSnapshot
+
+MAINTENANCE_MODE = "MaintenanceMode"
+
+
+class Ending(StrEnum):
+    """How an opening came to its end."""
+
+    DONE = "Done"
+    OVERRAN = "Overran"
+    NOT_OPENED = "PageNotReady"
+    REFUSED = "TargetRefused"
+    INVALID_SPEC = "InvalidSpec"
+
+
+_WHY = {
+    Ending.DONE: "",
+    Ending.OVERRAN: "the window ended before its plan and verification did",
+    Ending.NOT_OPENED: "its maintenance page did not become ready in time, so nothing was started",
+    Ending.REFUSED: "a target cannot be put into maintenance mode, so nothing was started",
+    Ending.INVALID_SPEC: "its spec was made invalid while it was open",
+}
+
+
+def spec_problem(snapshot: WindowSnapshot, spec: WindowSpec) -> Problem | None:
+    """What other objects show to be wrong with a window; None where all is there."""
+    if spec.plan and (circle := cycle(spec.plan)):
+        return Problem(reason="InvalidPlan", message=f"these tasks wait for each other: {', '.join(circle)}")
+    for planned in spec.plan.tasks if spec.plan else ():
+        if planned.name not in snapshot.tasks:
+            message = f"MaintenanceTask {planned.name!r} of the plan does not exist in this namespace: create it"
+            return Problem(reason="TaskNotFound", message=message)
+    known = {connection.name for connection in spec.connections}
+    for step in spec.verify.steps if spec.verify else ():
+        for name in step.action.connection_names():
+            if name not in known:
+                message = f"verify step {step.name!r} uses connection {name!r}: add it to spec.connections"
+                return Problem(reason="ConnectionNotDefined", message=message)
+    if spec.maintenance_mode:
+        for target in survey(snapshot, spec.maintenance_mode):
+            if target.state is TargetState.MISSING:
+                return Problem(reason="TargetNotFound", message=target.message)
+            if target.state is TargetState.REFUSED:
+                return Problem(reason="TargetRefused", message=target.message)
+    return None
+
+
+def result(snapshot: WindowSnapshot, occurrence: WindowOccurrence, ending: Ending) -> tuple[RunSummary, Announce]:
+    """How an opening went, for the status, and its Event."""
+    tasks = occurrence.tasks
+    done = sum(task.state is TaskState.SUCCEEDED for task in tasks)
+    conflicts = [target.name for target in occurrence.targets if target.state is TargetState.CONFLICT]
+    good = ending is Ending.DONE and done == len(tasks) and occurrence.verified is not False and not conflicts
+    parts = [_WHY[ending]] if _WHY[ending] else []
+    parts += [f"{done} of {len(tasks)} tasks succeeded"] if tasks else []
+    if occurrence.verified is not None:
+        parts.append("verification passed" if occurrence.verified else "verification failed")
+    restored = sum(target.state is TargetState.RESTORED for target in occurrence.targets)
+    parts += [f"{restored} of {len(occurrence.targets)} targets restored"] if occurrence.targets else []
+    parts += [f"not restored where others had changed them: {', '.join(conflicts)}"] if conflicts else []
+    counts = [run.report.counts for run in snapshot.runs if run.report and _belongs(run.occasion.scheduled, occurrence)]
+    summary = RunSummary(
+        ending=RecordEnding.RAN,
+        reason="" if good else str(ending),
+        message=", ".join(parts) or "nothing to do",
+        scheduled_time=occurrence.start_time,
+        trigger=Trigger.SCHEDULE,
+        start_time=occurrence.opened_at or occurrence.start_time,
+        completion_time=occurrence.closed_at,
+        outcome=Outcome.OK if good else Outcome.FAILED,
+        critical_findings=sum(count.critical for count in counts),
+        warning_findings=sum(count.warning for count in counts),
+        steps=[
+            StepSummary(name=task.name, outcome=task.outcome or task.state.lower(), message=task.message)
+            for task in tasks
+        ],
+    )
+    event = Announce(
+        type=EventType.NORMAL if good else EventType.WARNING,
+        reason="WindowCompleted" if good else "WindowFailed",
+        message=summary.message,
+    )
+    return summary, event
+
+
+def conditions(
+    snapshot: WindowSnapshot,
+    status: WindowStatus,
+    ledger: Ledger,
+    problem: Problem | None,
+    *,
+    phase: WindowPhase,
+    upcoming: datetime | None,
+) -> Sequence[Condition]:
+    """Ready, Reconciling, Stalled, MaintenanceMode and LastRunSucceeded."""
+    message = f"opens at {write_instant(upcoming)}" if upcoming else "does not open again"
+    facts = readiness(problem, reason=str(phase), message=message)
+    held = holds_any(snapshot)
+    facts.append(
+        Fact(
+            type=MAINTENANCE_MODE,
+            status=held,
+            reason="On" if held else "Off",
+            message="users see the maintenance page" if held else "",
+        )
+    )
+    facts += last_run_fact(ledger, status.conditions)
+    generation = int(snapshot.resource["metadata"].get("generation") or 0)
+    return merge(status.conditions, facts, generation=generation, now=snapshot.now)
+
+
+def _belongs(scheduled: datetime | None, occurrence: WindowOccurrence) -> bool:
+    return scheduled is not None and write_instant(scheduled) == occurrence.start_time

@@ -1,0 +1,178 @@
+"""The plan of a window: which task may start now, and where each of them stands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from upkeep.actions.contract import Outcome
+from upkeep.api.status import Trigger
+from upkeep.api.task import TaskSpec
+from upkeep.api.window import Plan, PlanFailure, PlannedTask, PlannedTaskStatus, TaskState
+from upkeep.domain.decision import Occasion, StartRun
+from upkeep.domain.history import settled
+from upkeep.domain.identity import Identity
+from upkeep.domain.instants import write_optional
+from upkeep.domain.run import Run, finding_summary, run_name
+from upkeep.domain.spec import explain
+from upkeep.domain.task import reference_problem
+from upkeep.domain.window.snapshot import WindowSnapshot
+from upkeep.domain.work import task_work
+
+_KEPT_FINDINGS: Final = 5
+_OVER: Final = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.SKIPPED})
+_BAD: Final = frozenset({TaskState.FAILED, TaskState.SKIPPED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where the plan stands, and what starts now."""
+
+    tasks: tuple[PlannedTaskStatus, ...]
+    starts: tuple[StartRun, ...] = ()
+
+    @property
+    def over(self) -> bool:
+        """Whether every task has come to an end."""
+        return all(task.state in _OVER for task in self.tasks)
+
+    @property
+    def good(self) -> bool:
+        """Whether every task has ended well."""
+        return all(task.state is TaskState.SUCCEEDED for task in self.tasks)
+
+
+def advance(snapshot: WindowSnapshot, plan: Plan, *, start: datetime, closing: bool) -> Progress:
+    """Where the plan of the opening at `start` stands. Once `closing`, nothing more starts."""
+    states: dict[str, PlannedTaskStatus] = {}
+    for planned in plan.tasks:
+        run = _run_of(snapshot, planned.name, start)
+        states[planned.name] = _state_of(planned, run, snapshot.now)
+    aborted = plan.on_failure is PlanFailure.ABORT and any(state.state is TaskState.FAILED for state in states.values())
+    progress = Progress(tasks=())
+    starts: list[StartRun] = []
+    for planned in _in_order(plan):
+        state = states[planned.name]
+        if state.state is TaskState.WAITING:
+            running = sum(other.state is TaskState.RUNNING for other in states.values())
+            room = plan.max_concurrency - running
+            state, begin = _next_step(snapshot, planned, states, start, room=room, closing=closing, aborted=aborted)
+            aborted = aborted or (plan.on_failure is PlanFailure.ABORT and state.state is TaskState.FAILED)
+            starts += [begin] if begin else []
+        states[planned.name] = state
+    return replace(progress, tasks=tuple(states[planned.name] for planned in plan.tasks), starts=tuple(starts))
+
+
+def cycle(plan: Plan) -> tuple[str, ...]:
+    """Tasks that wait for each other in a circle; empty where there is none."""
+    waiting = {task.name: set(task.depends_on) for task in plan.tasks}
+    while free := [name for name, needs in waiting.items() if not needs & waiting.keys()]:
+        for name in free:
+            del waiting[name]
+    return tuple(waiting)
+
+
+def _in_order(plan: Plan) -> Sequence[PlannedTask]:
+    """The tasks so that each comes after what it depends on, else as they are written."""
+    done: dict[str, PlannedTask] = {}
+    rest = list(plan.tasks)
+    while rest:
+        ready = next((task for task in rest if all(name in done for name in task.depends_on)), rest[0])
+        done[ready.name] = ready
+        rest.remove(ready)
+    return list(done.values())
+
+
+def _next_step(
+    snapshot: WindowSnapshot,
+    planned: PlannedTask,
+    states: Mapping[str, PlannedTaskStatus],
+    start: datetime,
+    *,
+    room: int,
+    closing: bool,
+    aborted: bool,
+) -> tuple[PlannedTaskStatus, StartRun | None]:
+    failed = [name for name in planned.depends_on if states[name].state in _BAD]
+    waiting = [name for name in planned.depends_on if states[name].state not in _OVER]
+    if closing:
+        return _status(planned, TaskState.SKIPPED, "WindowClosed", "the window ended before it could start"), None
+    if failed:
+        return _status(planned, TaskState.SKIPPED, "DependencyFailed", f"{failed[0]} did not end well"), None
+    if aborted:
+        return _status(planned, TaskState.SKIPPED, "PlanAborted", "a task before it failed"), None
+    if waiting:
+        return _status(planned, TaskState.WAITING, "Dependency", f"waits for {', '.join(waiting)}"), None
+    if planned.name in snapshot.busy:
+        return _status(planned, TaskState.WAITING, "AlreadyRunning", "waits for a run outside of this window"), None
+    if room <= 0:
+        return _status(planned, TaskState.WAITING, "MaxConcurrency", "waits for its turn"), None
+    return _begin(snapshot, planned, start)
+
+
+def _begin(
+    snapshot: WindowSnapshot, planned: PlannedTask, start: datetime
+) -> tuple[PlannedTaskStatus, StartRun | None]:
+    resource = snapshot.tasks.get(planned.name)
+    if resource is None:
+        message = f"MaintenanceTask {planned.name!r} does not exist in this namespace: create it"
+        return _status(planned, TaskState.FAILED, "TaskNotFound", message), None
+    try:
+        spec = TaskSpec.model_validate(resource["spec"])
+    except ValidationError as problem:
+        return _status(planned, TaskState.FAILED, "TaskInvalid", explain(problem)), None
+    if problem_found := reference_problem(spec):
+        return _status(planned, TaskState.FAILED, "TaskInvalid", problem_found.message), None
+    owner = Identity.of(resource)
+    occasion = window_occasion(snapshot, start)
+    begin = StartRun(
+        owner=owner,
+        name=run_name(owner.name, owner.uid, occasion),
+        occasion=occasion,
+        work=task_work(owner, spec),
+    )
+    return _status(planned, TaskState.RUNNING, "", "", job=begin.name), begin
+
+
+def window_occasion(snapshot: WindowSnapshot, start: datetime, part: str = "") -> Occasion:
+    """What the runs of one opening are for."""
+    return Occasion(trigger=Trigger.WINDOW, scheduled=start, schedule=part, window_uid=snapshot.identity.uid)
+
+
+def _run_of(snapshot: WindowSnapshot, task: str, start: datetime) -> Run | None:
+    resource = snapshot.tasks.get(task)
+    if resource is None:
+        return None
+    occasion, uid = window_occasion(snapshot, start), resource["metadata"]["uid"]
+    return next((run for run in snapshot.runs if run.owner_uid == uid and run.occasion == occasion), None)
+
+
+def _state_of(planned: PlannedTask, run: Run | None, now: datetime) -> PlannedTaskStatus:
+    if run is None:
+        return _status(planned, TaskState.WAITING, "", "")
+    if not settled(run, now):
+        message = run.trouble.message if run.trouble else ""
+        return _status(
+            planned, TaskState.RUNNING, run.trouble.reason if run.trouble else "", message, job=run.name, run=run
+        )
+    outcome = run.outcome or Outcome.UNKNOWN
+    state = TaskState.SUCCEEDED if outcome.good else TaskState.FAILED
+    return _status(planned, state, "", run.message, job=run.name, run=run)
+
+
+def _status(
+    planned: PlannedTask, state: TaskState, reason: str, message: str, *, job: str | None = None, run: Run | None = None
+) -> PlannedTaskStatus:
+    details: dict[str, Any] = {}
+    if run:
+        details = {
+            "outcome": run.outcome,
+            "start_time": write_optional(run.started or run.created),
+            "completion_time": write_optional(run.finished),
+            "findings": [finding_summary(found) for found in (run.report.findings if run.report else ())][
+                :_KEPT_FINDINGS
+            ],
+        }
+    return PlannedTaskStatus(name=planned.name, state=state, reason=reason, message=message[:300], job=job, **details)

@@ -1,0 +1,1 @@
+"""Builders of Kubernetes objects: pure, from decisions to manifests."""

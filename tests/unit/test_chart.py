@@ -1,0 +1,210 @@
+"""What the chart installs: rights, Pod security and settings, read from what it renders (manifests/install).
+
+That the rendered file is what the chart renders today is checked where Helm is, in tests/cluster/test_chart.py.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+ROOT: Final = Path(__file__).parents[2]
+CHART: Final = ROOT / "charts" / "upkeep"
+RENDERED: Final = ROOT / "manifests" / "install" / "upkeep.yaml"
+
+Object = dict[str, Any]
+Rule = tuple[str, str, str]
+
+IN_WATCHED_NAMESPACES: Final = {
+    "upkeep.dev": {
+        "maintenancetasks": {"get", "list", "watch"},
+        "maintenancewindows": {"get", "list", "watch", "patch"},
+        "backuppolicies": {"get", "list", "watch"},
+        "maintenancetasks/status": {"patch"},
+        "maintenancewindows/status": {"patch"},
+        "backuppolicies/status": {"patch"},
+    },
+    "batch": {"jobs": {"get", "list", "watch", "create", "delete"}},
+    "": {
+        "pods": {"get", "list", "watch"},
+        "services": {"get", "create", "patch", "delete"},
+        "configmaps": {"get", "create", "patch", "delete"},
+        "events": {"create", "patch"},
+    },
+    "networking.k8s.io": {"ingresses": {"get", "list", "watch", "patch"}},
+    "apps": {"deployments": {"get", "create", "patch", "delete"}},
+    "discovery.k8s.io": {"endpointslices": {"get", "list"}},
+}
+IN_OWN_NAMESPACE: Final = {"coordination.k8s.io": {"leases": {"get", "create", "update"}}}
+
+
+@pytest.fixture(scope="module")
+def objects() -> list[Object]:
+    return [found for found in yaml.safe_load_all(RENDERED.read_text()) if found]
+
+
+@pytest.fixture(scope="module")
+def deployment(objects: list[Object]) -> Object:
+    return _one(objects, "Deployment", "upkeep")
+
+
+@pytest.fixture(scope="module")
+def container(deployment: Object) -> Object:
+    (only,) = deployment["spec"]["template"]["spec"]["containers"]
+    found: Object = only
+    return found
+
+
+def test_the_chart_carries_the_definitions_that_the_models_generate() -> None:
+    generated = {path.name: path.read_text() for path in (ROOT / "crds").glob("*.yaml")}
+    carried = {path.name: path.read_text() for path in (CHART / "files" / "crds").glob("*.yaml")}
+
+    assert carried == generated
+
+
+def test_uninstalling_keeps_the_definitions_and_all_that_is_made_of_them(objects: list[Object]) -> None:
+    definitions = [found for found in objects if found["kind"] == "CustomResourceDefinition"]
+
+    assert len(definitions) == 3
+    for definition in definitions:
+        assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_the_operator_may_do_exactly_this(objects: list[Object]) -> None:
+    everywhere = _one(objects, "ClusterRole", "upkeep")
+    at_home = _one(objects, "Role", "upkeep-leader")
+
+    assert set(_granted(everywhere)) == set(_flat(IN_WATCHED_NAMESPACES))
+    assert set(_granted(at_home)) == set(_flat(IN_OWN_NAMESPACE))
+    assert at_home["metadata"]["namespace"] == "upkeep-system"
+
+
+def test_no_role_reads_secrets_or_grants_what_it_has_not(objects: list[Object]) -> None:
+    roles = [found for found in objects if found["kind"] in {"Role", "ClusterRole"}]
+
+    assert roles
+    for role in roles:
+        for group, resource, verb in _granted(role):
+            assert "*" not in {group, resource, verb}
+            assert resource.split("/")[0] != "secrets"
+            assert resource not in {"pods/exec", "pods/attach", "pods/portforward"}
+            assert verb not in {"escalate", "bind", "impersonate"}
+
+
+def test_roles_are_bound_to_the_operators_account_and_to_nobody_else(objects: list[Object]) -> None:
+    bindings = [found for found in objects if found["kind"] in {"RoleBinding", "ClusterRoleBinding"}]
+    account = {"kind": "ServiceAccount", "name": "upkeep", "namespace": "upkeep-system"}
+
+    assert {found["roleRef"]["name"] for found in bindings} == {"upkeep", "upkeep-leader"}
+    assert [found["subjects"] for found in bindings] == [[account]] * 2
+
+
+def test_everybody_who_may_view_may_view_maintenance(objects: list[Object]) -> None:
+    role = _one(objects, "ClusterRole", "upkeep-view")
+
+    assert role["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
+    assert {verb for _, _, verb in _granted(role)} == {"get", "list", "watch"}
+
+
+def test_who_may_edit_workloads_may_not_therefore_edit_tasks(objects: list[Object]) -> None:
+    role = _one(objects, "ClusterRole", "upkeep-edit")
+
+    assert [label for label in role["metadata"]["labels"] if "aggregate-to" in label] == []
+    assert {group for group, _, _ in _granted(role)} == {"upkeep.dev"}
+
+
+def test_two_replicas_of_which_a_drain_takes_one_at_a_time(objects: list[Object], deployment: Object) -> None:
+    budget = _one(objects, "PodDisruptionBudget", "upkeep")
+
+    assert deployment["spec"]["replicas"] == 2
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert budget["spec"]["selector"] == deployment["spec"]["selector"]
+
+
+def test_replicas_prefer_different_nodes_but_do_not_insist(deployment: Object) -> None:
+    (spread,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+
+
+def test_the_pod_is_restricted(deployment: Object, container: Object) -> None:
+    pod = deployment["spec"]["template"]["spec"]
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"memory"} == set(container["resources"]["limits"])
+
+
+def test_the_operator_is_told_who_and_where_it_is(container: Object) -> None:
+    environment = {variable["name"]: variable.get("value", variable.get("valueFrom")) for variable in container["env"]}
+
+    assert container["args"] == ["operator"]
+    assert environment == {
+        "UPKEEP_IMAGE": container["image"],
+        "UPKEEP_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
+        "UPKEEP_POD_NAME": {"fieldRef": {"fieldPath": "metadata.name"}},
+        "UPKEEP_WATCH_NAMESPACES": "",
+        "UPKEEP_METRICS_PREFIX": "upkeep",
+        "UPKEEP_LOG_LEVEL": "info",
+        "UPKEEP_LOG_FORMAT": "json",
+    }
+
+
+def test_probes_and_metrics_are_at_the_one_port(objects: list[Object], container: Object) -> None:
+    service = _one(objects, "Service", "upkeep-metrics")
+
+    assert container["ports"] == [{"name": "http", "containerPort": 8080}]
+    assert {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")} == {
+        "startupProbe": {"path": "/healthz", "port": "http"},
+        "livenessProbe": {"path": "/healthz", "port": "http"},
+        "readinessProbe": {"path": "/readyz", "port": "http"},
+    }
+    assert service["spec"]["ports"] == [{"name": "http", "port": 8080, "targetPort": "http"}]
+
+
+def test_the_schema_knows_every_value_and_refuses_every_other_name() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    assert set(_unknown(values, schema)) == set()
+    assert schema["properties"].keys() - values.keys() == {"global"}
+
+
+def _unknown(values: Object, schema: Object, path: str = "") -> Iterator[str]:
+    properties = schema.get("properties", {})
+    if properties and schema.get("additionalProperties") is not False:
+        yield f"{path} lets any name through"
+    for name, value in values.items():
+        if properties and name not in properties:
+            yield f"{path}.{name} is not in the schema"
+        elif isinstance(value, dict):
+            yield from _unknown(value, properties.get(name, {}), f"{path}.{name}")
+
+
+def _one(objects: list[Object], kind: str, name: str) -> Object:
+    (found,) = [found for found in objects if found["kind"] == kind and found["metadata"]["name"] == name]
+    return found
+
+
+def _granted(role: Object) -> Iterator[Rule]:
+    for rule in role["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                for verb in rule["verbs"]:
+                    yield group, resource, verb
+
+
+def _flat(rights: dict[str, dict[str, set[str]]]) -> Iterator[Rule]:
+    for group, resources in rights.items():
+        for resource, verbs in resources.items():
+            for verb in verbs:
+                yield group, resource, verb

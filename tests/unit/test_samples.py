@@ -1,0 +1,177 @@
+"""The samples that people learn from are what the program reads, and the bad examples are refused by it too."""
+
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from upkeep.actions.fields import Model
+from upkeep.api.backup import BackupSpec
+from upkeep.api.crd import KINDS
+from upkeep.api.task import TaskSpec
+from upkeep.api.window import WindowSpec
+from upkeep.domain.schedule import Exclusion, Schedule
+
+if TYPE_CHECKING:
+    from upkeep.api.scheduling import ExclusionPeriod
+
+ROOT: Final = Path(__file__).parents[2]
+SAMPLES: Final = sorted((ROOT / "manifests" / "samples").glob("*.yaml"))
+DEMO: Final = ROOT / "manifests" / "demo" / "shop" / "shop.yaml"
+BAD: Final = ROOT / "tests" / "cluster" / "bad"
+SPECS: Final[dict[str, type[Model]]] = {kind.kind: kind.spec for kind in KINDS}
+NOW: Final = datetime(2026, 12, 1, tzinfo=UTC)
+
+Object = dict[str, Any]
+
+
+@cache
+def _objects(*paths: Path) -> list[Object]:
+    return [found for path in paths for found in yaml.safe_load_all(path.read_text()) if found]
+
+
+OURS: Final = [found for found in _objects(*SAMPLES) if found["kind"] in SPECS]
+
+
+def _names(kind: str, *paths: Path) -> set[str]:
+    return {found["metadata"]["name"] for found in _objects(*paths) if found["kind"] == kind}
+
+
+def _name(found: Object) -> str:
+    return f"{found['kind']}/{found['metadata']['name']}"
+
+
+@pytest.fixture(params=OURS, ids=_name)
+def sample(request: pytest.FixtureRequest) -> Object:
+    found: Object = request.param
+    return found
+
+
+@pytest.fixture
+def spec(sample: Object) -> Model:
+    return SPECS[sample["kind"]].model_validate(sample["spec"])
+
+
+def test_there_is_a_sample_of_every_kind() -> None:
+    assert {found["kind"] for found in OURS} == set(SPECS)
+
+
+def test_a_sample_lives_where_the_demo_does(sample: Object) -> None:
+    assert sample["apiVersion"] == "upkeep.dev/v1alpha1"
+    assert sample["metadata"]["namespace"] == "shop"
+
+
+def test_every_file_begins_by_saying_what_it_is_for() -> None:
+    assert [path.name for path in SAMPLES if not path.read_text().startswith("# ")] == []
+
+
+def test_each_schedule_of_a_sample_comes_due(spec: Model) -> None:
+    zone, exclusions = _zone_and_exclusions(spec)
+
+    for expression in _expressions(spec):
+        schedule = Schedule.cron(expression, zone=zone, exclusions=exclusions)
+        following = schedule.next_after(NOW)
+        assert following is not None
+        assert following > NOW
+
+
+def test_the_servers_and_secrets_that_samples_name_are_in_the_demo(sample: Object) -> None:
+    services, secrets = _names("Service", DEMO), _names("Secret", DEMO)
+    claims = _names("PersistentVolumeClaim", DEMO)
+    scripts = _names("ConfigMap", *SAMPLES)
+
+    for key, value in _leaves(sample["spec"]):
+        match key.split(".")[-2:]:
+            case [_, "host"]:
+                assert value in services, key
+            case ["secretRef" | "passwordSecretRef" | "secretKeyRef", "name"]:
+                assert value in secrets, key
+            case [_, "claimName"]:
+                assert value in claims, key
+            case ["configMap", "name"]:
+                assert value in scripts, key
+
+
+def test_steps_use_connections_that_are_there(spec: Model) -> None:
+    steps = spec.steps if isinstance(spec, TaskSpec) else None
+    if isinstance(spec, WindowSpec) and spec.verify:
+        steps = spec.verify.steps
+    known = {connection.name for connection in getattr(spec, "connections", [])}
+
+    used = {name for step in steps or [] for name in step.action.connection_names()}
+
+    assert used == known
+
+
+def test_windows_plan_and_target_what_is_there(spec: Model) -> None:
+    tasks, ingresses = _names("MaintenanceTask", *SAMPLES), _names("Ingress", DEMO)
+
+    if isinstance(spec, WindowSpec):
+        assert spec.plan is not None
+        assert spec.maintenance_mode is not None
+        assert {task.name for task in spec.plan.tasks} <= tasks
+        assert {target.name for target in spec.maintenance_mode.targets} <= ingresses
+
+
+REFUSED_BY_THE_MODELS: Final = {
+    "two-actions-in-a-step",
+    "unknown-action",
+    "unknown-action-without-field-validation",
+    "neither-steps-nor-job",
+    "job-and-steps",
+    "job-as-root",
+    "duration-of-task",
+    "duration-of-window",
+    "misspelt-field",
+    "full-vacuum-without-downtime",
+    "connection-of-two-kinds",
+    "secret-of-another-namespace",
+    "window-without-duration",
+    "window-without-time",
+    "window-schedule-and-start",
+    "target-of-unknown-kind",
+    "backup-of-nothing",
+    "backup-read-subset",
+}
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED_BY_THE_MODELS))
+def test_what_the_api_server_refuses_is_refused_without_it_too(name: str) -> None:
+    (bad,) = _objects(BAD / f"{name}.yaml")
+
+    with pytest.raises(ValidationError):
+        SPECS[bad["kind"]].model_validate(bad["spec"])
+
+
+@pytest.mark.parametrize("path", sorted(BAD.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_bad_example_is_of_a_kind_of_ours_and_says_what_to_expect(path: Path) -> None:
+    (bad,) = _objects(path)
+
+    assert bad["kind"] in SPECS
+    assert "# expect: " in path.read_text()
+
+
+def _zone_and_exclusions(spec: Model) -> tuple[str, list[Exclusion]]:
+    zone: str = getattr(spec, "time_zone", "Etc/UTC")
+    periods: list[ExclusionPeriod] = getattr(spec, "exclusions", [])
+    return zone, [Exclusion.parse(period.start, period.end, period.reason) for period in periods]
+
+
+def _expressions(spec: Model) -> list[str]:
+    if isinstance(spec, BackupSpec):
+        expressions = [backup.schedule for backup in spec.schedules]
+        return expressions + ([spec.verify.integrity.schedule] if spec.verify.integrity else [])
+    expression: str | None = getattr(spec, "schedule", None)
+    return [expression] if expression else []
+
+
+def _leaves(node: object, path: str = "spec") -> list[tuple[str, object]]:
+    if isinstance(node, dict):
+        return [leaf for key, child in node.items() for leaf in _leaves(child, f"{path}.{key}")]
+    if isinstance(node, list):
+        return [leaf for child in node for leaf in _leaves(child, path)]
+    return [(path, node)]

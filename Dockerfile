@@ -1,0 +1,40 @@
+# Upkeep's one image: the operator, the runner of its Jobs, the maintenance page and the command line.
+#
+#   docker build -t localhost/upkeep:dev .
+#
+# The base is any Debian bookworm with Python 3.11. Where wheels are mounted at /wheels, nothing is downloaded.
+# Bytecode is compiled here, because nothing can be written at run time, and never checked against its source.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS program
+COPY operator/upkeep /opt/upkeep/program/upkeep
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/upkeep/program
+
+FROM ${BASE_IMAGE}
+RUN set -eu; \
+    if ! { command -v pg_dump && command -v restic && command -v redis-cli; } >/dev/null; then \
+        apt-get update; \
+        apt-get install --yes --no-install-recommends postgresql-client restic redis-tools; \
+        rm -rf /var/lib/apt/lists/*; \
+    fi; \
+    echo "upkeep:x:65532:65532:Upkeep:/tmp:/usr/sbin/nologin" >>/etc/passwd; \
+    echo "upkeep:x:65532:" >>/etc/group
+COPY operator/requirements.lock /opt/upkeep/requirements.lock
+# The libraries are not copied from a stage of their own: hashing them again would take most of a rebuild's time.
+RUN set -eu; \
+    python3 -m venv /opt/upkeep; \
+    if [ -d /wheels ]; then offline="--no-index --find-links /wheels"; fi; \
+    /opt/upkeep/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes ${offline:-} \
+        --requirement /opt/upkeep/requirements.lock; \
+    /opt/upkeep/bin/pip uninstall --yes --quiet pip setuptools; \
+    python3 -m compileall -q --invalidation-mode unchecked-hash /opt/upkeep/lib
+ENV PATH=/opt/upkeep/bin:/usr/local/bin:/usr/bin:/bin \
+    HOME=/tmp \
+    PYTHONPATH=/opt/upkeep/program \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONSAFEPATH=1 \
+    PYTHONUNBUFFERED=1
+WORKDIR /
+USER 65532:65532
+ENTRYPOINT ["python", "-m", "upkeep"]
+COPY --from=program /opt/upkeep/program /opt/upkeep/program

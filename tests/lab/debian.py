@@ -1,0 +1,83 @@
+"""Programs that come from Debian, installed only where they are missing.
+
+It must never upgrade or remove anything, nor start a service.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.command import follow
+from lab.failure import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lab.report import Report
+
+CLUSTER = {
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "runc": "runc",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "conntrack": "conntrack",
+    "openssl": "openssl",
+}
+"""What a home-built cluster runs with: program (or file) → package."""
+
+IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "catatonit": "catatonit"}
+"""What images are built with."""
+
+TESTS = {
+    "/usr/lib/postgresql/*/bin/initdb": "postgresql",
+    "redis-server": "redis-server",
+    "restic": "restic",
+    "chromium": "chromium",
+}
+"""What the tests run against outside of the cluster."""
+
+
+def missing(wanted: Mapping[str, str]) -> list[str]:
+    """Return the packages whose program (or file, by pattern) is not on this machine."""
+    absent = [package for program, package in wanted.items() if not _present(program)]
+    return sorted(set(absent))
+
+
+def ensure(wanted: Mapping[str, str], report: Report) -> None:
+    """Install what is missing of `wanted`, saying so.
+
+    Raises:
+        LabError: something is missing that cannot be installed here; the message names it.
+    """
+    packages = missing(wanted)
+    if not packages:
+        return
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        message = (
+            f"These programs are missing: {' '.join(packages)} (names of Debian packages). Install them, or run this "
+            "as root on a Debian or Ubuntu machine, where the lab installs them itself."
+        )
+        raise LabError(message)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    with report.step(f"Installing with apt-get, because missing: {' '.join(packages)}") as step:
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+            follow(
+                ["apt-get", "--quiet", *command],
+                doing=f"Installing {' '.join(packages)}",
+                on_line=lambda line: step.advance(detail=line),
+                env=environment,
+            )
+    if still := missing(wanted):
+        message = f"Installed {' '.join(packages)}, but still missing what these should bring: {' '.join(still)}."
+        raise LabError(message)
+
+
+def _present(program: str) -> bool:
+    if program.startswith("/"):
+        return any(Path("/").glob(program.removeprefix("/")))
+    return shutil.which(program) is not None

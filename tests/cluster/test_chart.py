@@ -1,0 +1,197 @@
+"""What the chart renders, as Helm and a real API server see it."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from cluster.kubectl import Kubectl, Object, moved, parse, pod_of
+from lab import tools
+from lab.home import Home
+
+ROOT: Final = Path(__file__).parents[2]
+CHART: Final = ROOT / "charts" / "upkeep"
+INSTALL: Final = ROOT / "manifests" / "install"
+DIGEST: Final = "sha256:" + "0123456789abcdef" * 4
+
+
+def _helm(*arguments: str, values: dict[str, Any] | None = None) -> "subprocess.CompletedProcess[str]":
+    command: list[str | Path] = [tools.helm(), *arguments, "--values=-"]
+    environment = tools.environment(Home.from_environment())
+    return subprocess.run(
+        command,
+        env=environment,
+        input=json.dumps(values or {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def _rendered(values: dict[str, Any] | None = None, *, namespace: str = "upkeep-system") -> str:
+    done = _helm("template", "upkeep", str(CHART), f"--namespace={namespace}", values=values)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _of(objects: list[Object], *kinds: str) -> list[Object]:
+    return [found for found in objects if found["kind"] in kinds]
+
+
+def _container(objects: list[Object]) -> Object:
+    (deployment,) = _of(objects, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    found: Object = container
+    return found
+
+
+def _environment(objects: list[Object]) -> dict[str, str]:
+    return {variable["name"]: variable.get("value", "") for variable in _container(objects)["env"]}
+
+
+def test_helm_finds_nothing_to_criticise() -> None:
+    done = _helm("lint", str(CHART), "--strict")
+
+    assert done.returncode == 0, done.stdout
+    assert "[WARNING]" not in done.stdout
+
+
+def test_the_kustomize_install_is_what_the_chart_renders() -> None:
+    assert (INSTALL / "upkeep.yaml").read_text() == _rendered(), "run `make generate`"
+
+
+def test_kustomize_gives_jobs_and_pages_the_image_of_the_operator(kubectl: Kubectl, tmp_path: Path) -> None:
+    for path in INSTALL.iterdir():
+        text = path.read_text().replace("- name: localhost/upkeep\n", "- name: localhost/upkeep\n    newTag: other\n")
+        (tmp_path / path.name).write_text(text)
+
+    objects = parse(kubectl.run("kustomize", str(tmp_path)))
+
+    assert _container(objects)["image"] == "localhost/upkeep:other"
+    assert _environment(objects)["UPKEEP_IMAGE"] == "localhost/upkeep:other"
+
+
+@pytest.mark.parametrize(
+    ("image", "reference"),
+    [
+        ({"repository": "registry.example.com/upkeep"}, "registry.example.com/upkeep:0.1.0"),
+        ({"repository": "registry.example.com/upkeep", "tag": "main"}, "registry.example.com/upkeep:main"),
+        ({"repository": "registry.example.com/upkeep", "digest": DIGEST}, f"registry.example.com/upkeep@{DIGEST}"),
+        (
+            {"repository": "registry.example.com/upkeep", "tag": "main", "digest": DIGEST},
+            f"registry.example.com/upkeep:main@{DIGEST}",
+        ),
+    ],
+)
+def test_the_image_is_named_by_tag_or_pinned_by_digest(image: dict[str, str], reference: str) -> None:
+    objects = parse(_rendered({"image": image}))
+
+    assert _container(objects)["image"] == reference
+    assert _environment(objects)["UPKEEP_IMAGE"] == reference
+
+
+def test_jobs_may_have_an_image_of_their_own() -> None:
+    objects = parse(_rendered({"jobs": {"image": f"registry.example.com/upkeep@{DIGEST}"}}))
+
+    assert _environment(objects)["UPKEEP_IMAGE"] == f"registry.example.com/upkeep@{DIGEST}"
+    assert _container(objects)["image"] == "localhost/upkeep:0.1.0"
+
+
+def test_with_watched_namespaces_there_are_rights_in_these_and_nowhere_else() -> None:
+    everywhere = {found["metadata"]["name"]: found["rules"] for found in _of(parse(_rendered()), "ClusterRole")}
+
+    objects = parse(_rendered({"watchNamespaces": ["shop", "blog"], "rbac": {"userRoles": False}}))
+
+    roles = {found["metadata"]["namespace"]: found["rules"] for found in _of(objects, "Role")}
+    assert _of(objects, "ClusterRole", "ClusterRoleBinding") == []
+    assert roles.keys() == {"shop", "blog", "upkeep-system"}
+    assert roles["shop"] == roles["blog"] == everywhere["upkeep"]
+    assert {found["metadata"]["namespace"] for found in _of(objects, "RoleBinding")} == roles.keys()
+    assert _environment(objects)["UPKEEP_WATCH_NAMESPACES"] == "shop,blog"
+
+
+def test_without_its_definitions_nothing_of_them_is_rendered() -> None:
+    assert _of(parse(_rendered({"crds": {"install": False}})), "CustomResourceDefinition") == []
+
+
+def test_an_existing_account_is_used_and_not_made() -> None:
+    objects = parse(_rendered({"serviceAccount": {"create": False, "name": "mine"}}))
+
+    subjects = [found["subjects"][0]["name"] for found in _of(objects, "ClusterRoleBinding", "RoleBinding")]
+    (deployment,) = _of(objects, "Deployment")
+    assert _of(objects, "ServiceAccount") == []
+    assert subjects == ["mine", "mine"]
+    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
+
+
+def test_everything_optional_together_is_accepted_by_the_server(kubectl: Kubectl, empty_namespace: str) -> None:
+    values = {
+        "imagePullSecrets": ["registry"],
+        "watchNamespaces": [empty_namespace],
+        "priorityClassName": "system-cluster-critical",
+        "podLabels": {"team": "platform"},
+        "podAnnotations": {"example.com/why": "because"},
+        "metrics": {"prefix": "rinawarp", "service": {"annotations": {"prometheus.io/scrape": "true"}}},
+        "log": {"level": "debug", "format": "text"},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "topology.kubernetes.io/zone",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "upkeep"}},
+            }
+        ],
+        "serviceAccount": {"annotations": {"example.com/role": "upkeep"}},
+        "fullnameOverride": "maintenance",
+    }
+    objects = parse(_rendered(values, namespace=empty_namespace))
+
+    done = kubectl.dry_run(objects, "--server-side", "--force-conflicts")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_what_it_installs_is_accepted_and_its_pods_are_restricted(kubectl: Kubectl, empty_namespace: str) -> None:
+    objects = [moved(found, empty_namespace) for found in parse(_rendered(namespace=empty_namespace))]
+    (deployment,) = _of(objects, "Deployment")
+
+    objects.append(_without_account(pod_of(deployment, empty_namespace)))
+    done = kubectl.dry_run(objects, "--server-side", "--force-conflicts")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def _without_account(pod: Object) -> Object:
+    """The Pod under the account that every namespace has, since a dry run leaves the operator's own unmade."""
+    return {**pod, "spec": {**pod["spec"], "serviceAccountName": "default"}}
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"replica": 3}, "replica"),
+        ({"replicas": 0}, "replicas"),
+        ({"image": {"repositry": "x"}}, "repositry"),
+        ({"image": {"digest": "sha256:short"}}, "digest"),
+        ({"log": {"level": "loud"}}, "level"),
+        ({"metrics": {"prefix": "9lives"}}, "prefix"),
+        ({"watchNamespaces": ["Shop"]}, "watchNamespaces"),
+        ({"watchNamespaces": "shop"}, "watchNamespaces"),
+        ({"serviceAccount": {"create": False}}, "serviceAccount"),
+        ({"resources": {"limits": {"memory": "lots"}}}, "memory"),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_refused_by_name(values: dict[str, Any], complaint: str) -> None:
+    done = _helm("template", "upkeep", str(CHART), values=values)
+
+    assert done.returncode != 0
+    assert complaint in done.stderr

@@ -55,7 +55,7 @@ _MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP",
 _FIELDS: Final = (
     _Field("minute", "0 to 59", _numbers(0, 59)),
     _Field("hour", "0 to 23", _numbers(0, 23)),
-    _Field("day-of-month", "1 to 31, L for the last day, LW for the last weekday", _numbers(1, 31)),
+    _Field("day-of-month", "1 to 31, or L for the last day", _numbers(1, 31)),
     _Field("month", "1 to 12, or JAN to DEC", _MONTHS),
     _Field("day-of-week", "0 to 7, or SUN to SAT; SUN#1 is the first Sunday, SUNL the last one", _WEEKDAYS),
 )

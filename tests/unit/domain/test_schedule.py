@@ -10,6 +10,7 @@ from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
 
+from upkeep.api.scheduling import CRON_PATTERN
 from upkeep.domain.schedule import Exclusion, Occurrences, Schedule, jitter_offset, occurrence_end
 
 PAGE = Path(__file__).parents[3] / "docs" / "concepts" / "schedules.md"
@@ -76,6 +77,11 @@ def test_the_page_for_users_tells_the_truth(expression: str, first: str) -> None
     assert upcoming(Schedule.cron(expression), NEW_YEAR, 1) == [first]
 
 
+@pytest.mark.parametrize(("expression", "first"), PROMISES)
+def test_what_the_page_for_users_shows_is_let_in_by_the_custom_resources(expression: str, first: str) -> None:
+    assert re.fullmatch(CRON_PATTERN, expression), first
+
+
 def test_the_page_for_users_has_its_table() -> None:
     assert len(PROMISES) >= 16
 
@@ -95,6 +101,10 @@ def test_the_page_for_users_has_its_table() -> None:
         ("0 22 * * 5l", "2026-01-01", ["2026-01-30 22:00"]),
         ("0 0 1 * mon", "2026-01-01", ["2026-01-05 00:00", "2026-01-12 00:00"]),
         ("0 0 13 * FRI", "2026-02-01", ["2026-02-06 00:00", "2026-02-13 00:00", "2026-02-20 00:00"]),
+        ("5-5/10 3 * * *", "2026-01-01T03:00", ["2026-01-01 03:05", "2026-01-02 03:05"]),
+        ("05-5/1,10-010/3 3 * * *", "2026-01-01T03:00", ["2026-01-01 03:05", "2026-01-01 03:10", "2026-01-02 03:05"]),
+        ("5/25 3 * * *", "2026-01-01T03:00", ["2026-01-01 03:05", "2026-01-01 03:30", "2026-01-01 03:55"]),
+        ("0 0 * * FRI-FRI/2", "2026-01-01", ["2026-01-02 00:00", "2026-01-09 00:00"]),
         ("0 0 * * 7", "2026-01-01", ["2026-01-04 00:00"]),
         ("0 0 * * 5-7", "2026-01-04", ["2026-01-09 00:00", "2026-01-10 00:00", "2026-01-11 00:00"]),
     ],

@@ -24,6 +24,7 @@ from upkeep.domain.schedule import Schedule, ScheduleError
         ("0 2 * * SUN#6", ['day-of-week field "SUN#6"', "SUN#1 is the first Sunday"]),
         ("0 2 * * SUNDAY", ['day-of-week field "SUNDAY"']),
         ("*/0 * * * *", ['minute field "*/0"']),
+        ("5-5/0 * * * *", ['minute field "5-5/0"']),
         ("0 2 ? * SUN", ['day-of-month field "?"', "write * instead of ?"]),
         ("0 22-6 * * *", ["backwards", '"22-23,0-6" for "22-6"']),
         ("0 5-23,23-1 * * *", ['"23,0-1" for "23-1"']),

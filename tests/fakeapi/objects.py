@@ -13,10 +13,12 @@ Key = tuple[str, str]
 """Namespace (empty for cluster-scoped kinds) and name."""
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+
 
 def encode(value: object) -> bytes:
     """Return compact JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return _encode(value).encode()
 
 
 class Record:

@@ -86,9 +86,9 @@ class FakeCluster:
     async def __aenter__(self) -> Self:
         """Start to listen."""
         server = web.Server(self._frontend.answer, handler_cancellation=True, access_log=None)
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=1).start()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         host, port = self._runner.addresses[0][:2]
         self._address = f"http://{host}:{port}"
         return self

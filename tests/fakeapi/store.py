@@ -24,6 +24,8 @@ from fakeapi.selectors import Match
 Observer = Callable[[ResourceType, Change], None]
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
+_FIRST_VERSION = 1000
+"""As if the cluster had lived for a while, so that there are versions that are too old."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ class Store:
 
     def __init__(self, catalogue: Catalogue, *, clock: Callable[[], datetime], seed: int, history: int) -> None:
         self.catalogue = catalogue
-        self.version = 1
+        self.version = _FIRST_VERSION
         self._clock = clock
         # Names and identities have to be repeatable, not secret.
         self._random = random.Random(seed)  # noqa: S311

@@ -1,0 +1,143 @@
+"""A real API server keeps the contract that the fake one keeps: what passes there and fails here, the fake got wrong.
+
+Every test has a namespace of its own; it and the one CustomResourceDefinition are gone afterwards.
+"""
+
+import base64
+import secrets
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import yaml
+
+from cluster.kubectl import Kubectl
+from fakeapi.contract.api import WIDGETS, Api
+from fakeapi.contract.defaulting import DefaultContract
+from fakeapi.contract.deletion import DeletionContract
+from fakeapi.contract.discovery import DiscoveryContract
+from fakeapi.contract.lists import ListContract
+from fakeapi.contract.managers import ManagerContract
+from fakeapi.contract.objects import ObjectContract
+from fakeapi.contract.patches import PatchContract
+from fakeapi.contract.watches import WatchContract
+from fakeapi.objects import Json
+from lab import access
+
+
+def _current(config: Json, collection: str, kind: str) -> Json:
+    context = next(item["context"] for item in config["contexts"] if item["name"] == config["current-context"])
+    found: Json = next(item[kind] for item in config[collection] if item["name"] == context[kind])
+    return found
+
+
+def _material(section: Json, name: str, folder: Path) -> Path:
+    """Return a file with a certificate or key, which a kubeconfig holds as a path or as data."""
+    if name in section:
+        return Path(section[name])
+    file = folder / name
+    file.write_bytes(base64.b64decode(section[f"{name}-data"]))
+    return file
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ssl.SSLContext]:
+    """The URL of the cluster's API server, and how to be its administrator."""
+    folder = tmp_path_factory.mktemp("credentials")
+    config = yaml.safe_load(access.connect().kubeconfig.read_text(encoding="utf-8"))
+    cluster, user = _current(config, "clusters", "cluster"), _current(config, "users", "user")
+    context = ssl.create_default_context(cafile=_material(cluster, "certificate-authority", folder))
+    context.load_cert_chain(_material(user, "client-certificate", folder), _material(user, "client-key", folder))
+    return cluster["server"], context
+
+
+@pytest.fixture(scope="session")
+def widgets(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A custom resource that takes anything."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": WIDGETS.qualified},
+        "spec": {
+            "group": WIDGETS.group,
+            "scope": "Namespaced",
+            "names": {
+                "plural": WIDGETS.plural,
+                "singular": WIDGETS.kind.lower(),
+                "kind": WIDGETS.kind,
+                "shortNames": list(WIDGETS.short_names),
+            },
+            "versions": [
+                {
+                    "name": WIDGETS.version,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "schema": {
+                        "openAPIV3Schema": {
+                            "type": "object",
+                            "properties": {"spec": anything, "status": anything},
+                        }
+                    },
+                }
+            ],
+        },
+    }
+    manifest = tmp_path_factory.mktemp("widgets") / "definition.yaml"
+    manifest.write_text(yaml.safe_dump(definition), encoding="utf-8")
+    kubectl.run("apply", f"--filename={manifest}")
+    kubectl.run("wait", "--for=condition=Established", f"--filename={manifest}", "--timeout=30s")
+    yield
+    kubectl.run("delete", f"--filename={manifest}")
+
+
+@pytest.fixture
+async def api(server: tuple[str, ssl.SSLContext], widgets: None) -> AsyncIterator[Api]:  # noqa: ARG001 -- has to exist
+    url, credentials = server
+    suffix = secrets.token_hex(4)
+    name = f"contract-{suffix}"
+    async with aiohttp.ClientSession(
+        url,
+        headers={"User-Agent": "contract-check/1"},
+        connector=aiohttp.TCPConnector(ssl=credentials),
+    ) as session:
+        api = Api(session, namespace=name, suffix=suffix)
+        namespaces = api.path("v1/namespaces", namespace="")
+        await api.made(namespaces, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        yield api
+        await api.delete(f"{namespaces}/{name}")
+
+
+class TestObjects(ObjectContract):
+    pass
+
+
+class TestPatches(PatchContract):
+    pass
+
+
+class TestDeletion(DeletionContract):
+    pass
+
+
+class TestLists(ListContract):
+    pass
+
+
+class TestWatches(WatchContract):
+    pass
+
+
+class TestManagers(ManagerContract):
+    pass
+
+
+class TestDefaults(DefaultContract):
+    pass
+
+
+class TestDiscovery(DiscoveryContract):
+    pass

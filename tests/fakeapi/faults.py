@@ -31,6 +31,7 @@ class Target:
     name: str | None = None
     manager: str | None = None
     user_agent: str | None = None
+    excluded: frozenset[ResourceType] = frozenset()
 
     def matches(self, call: Call) -> bool:
         """Return whether a request is meant."""
@@ -42,6 +43,7 @@ class Target:
             and (self.name is None or call.name == self.name)
             and (self.manager is None or call.manager == self.manager)
             and (self.user_agent is None or call.user_agent.startswith(self.user_agent))
+            and call.resource not in self.excluded
         )
 
 
@@ -274,6 +276,7 @@ class Faults:
         name: str | None = None,
         manager: str | None = None,
         user_agent: str | None = None,
+        without: Collection[str] = (),
         nth: int | None = None,
         times: int | None = None,
     ) -> Trigger:
@@ -287,6 +290,7 @@ class Faults:
             name: only for this object.
             manager: only by this field manager.
             user_agent: only by clients whose user agent starts so.
+            without: kinds or plurals that are left alone, `("leases",)` for instance.
             nth: only from the nth match on, counted from 1 since now; that one alone unless `times` says more.
             times: how often, None for always.
         """
@@ -298,6 +302,7 @@ class Faults:
             name=name,
             manager=manager,
             user_agent=user_agent,
+            excluded=frozenset(self._catalogue.named(name) for name in without),
         )
         return Trigger(self._rules, target, nth=nth or 1, times=_times(nth, times))
 

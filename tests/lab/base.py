@@ -56,7 +56,7 @@ OPERATOR = Base(
 )
 SHOP = Base(
     name="shop",
-    packages=("postgresql-15", "python3-minimal", "redis-server", "tzdata"),
+    packages=("postgresql-15", "python3", "redis-server", "tzdata"),
     removed=("/var/lib/postgresql/15",),
 )
 

@@ -11,7 +11,7 @@ import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lab import kubeconfig
 from lab.network import API_SERVICE_ADDRESS, NODE_ADDRESS, SERVICE_NETWORK
@@ -222,7 +222,7 @@ def apiserver_flags(
     ]
 
 
-def audit_policy() -> dict[str, object]:
+def audit_policy() -> dict[str, Any]:
     """Return the audit policy: who asked for what, for Upkeep's own ServiceAccounts and nobody else."""
     return {
         "apiVersion": "audit.k8s.io/v1",

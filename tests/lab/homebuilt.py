@@ -61,7 +61,7 @@ def up(home: Home, report: Report) -> State:
         LabError: this machine cannot run it; the message says what to do.
     """
     require_root()
-    _require_short_path(home)
+    require_short_path(home)
     debian.ensure({**debian.CLUSTER, **debian.IMAGES}, report)
     toolchain.build(home, report)
     pause = images.pause(home, report)
@@ -227,7 +227,7 @@ def node_ready(answer: bytes | None) -> bool:
     return any(held["type"] == "Ready" and held["status"] == "True" for held in conditions)
 
 
-def _require_short_path(home: Home) -> None:
+def require_short_path(home: Home) -> None:
     if len(str(home.containerd_socket)) + len(".ttrpc") > LONGEST_SOCKET_PATH:
         message = f"{home.root} is too long a path for Unix sockets. Name a shorter directory by UPKEEP_CACHE."
         raise LabError(message)

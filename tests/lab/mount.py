@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from lab.command import run
@@ -11,7 +12,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 def decode(field: str) -> str:
     r"""Return a path from mountinfo, where blanks and backslashes are octal (`\040`)."""
-    return field.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1").decode()
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
 def below(directory: Path, mountinfo: str) -> list[Path]:

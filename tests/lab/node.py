@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lab.cgroup import GROUP
 from lab.command import succeeds
@@ -135,7 +135,7 @@ disabled_plugins = ["io.containerd.internal.v1.tracing", "io.containerd.snapshot
 """
 
 
-def pod_network(home: Home) -> dict[str, object]:
+def pod_network(home: Home) -> dict[str, Any]:
     """Return the CNI network: the bridge, and a route to Services alone."""
     return {
         "cniVersion": "1.0.0",
@@ -157,7 +157,7 @@ def pod_network(home: Home) -> dict[str, object]:
     }
 
 
-def kubelet_configuration(home: Home, *, port: int, serving: tuple[Path, Path]) -> dict[str, object]:
+def kubelet_configuration(home: Home, *, port: int, serving: tuple[Path, Path]) -> dict[str, Any]:
     """Return the kubelet's configuration; `serving` is certificate and key."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -197,7 +197,7 @@ def kubelet_configuration(home: Home, *, port: int, serving: tuple[Path, Path]) 
     }
 
 
-def proxy_configuration(credentials: Path, ports: Mapping[str, int]) -> dict[str, object]:
+def proxy_configuration(credentials: Path, ports: Mapping[str, int]) -> dict[str, Any]:
     """Return kube-proxy's configuration: nftables, and no kernel setting of its own."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",

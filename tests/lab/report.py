@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Step:
         self._progress = progress
         self._started = time.monotonic()
         self._spoken = self._started
-        self._bar = progress.add_task(title, total=total, detail="") if progress else None
+        self._bar = progress.add_task(escape(title), total=total, detail="") if progress else None
 
     @property
     def seconds(self) -> float:
@@ -44,7 +45,7 @@ class Step:
         """Count what was done and name what is in hand."""
         self.done += by
         if self._progress is not None and self._bar is not None:
-            self._progress.update(self._bar, advance=by, detail=detail[:DETAIL_WIDTH])
+            self._progress.update(self._bar, advance=by, detail=escape(detail[:DETAIL_WIDTH]))
         elif time.monotonic() - self._spoken >= QUIET_SECONDS:
             self._spoken = time.monotonic()
             far = f"{self.done}/{self.total} " if self.total else ""
@@ -55,7 +56,7 @@ class Step:
         if self._progress is not None and self._bar is not None:
             self._progress.remove_task(self._bar)
             mark = "[red]✗[/]" if failed else "[green]✓[/]"
-            self._progress.console.print(f"{mark} {self.title} [dim]{self.seconds:.1f} s[/]", highlight=False)
+            self._progress.console.print(f"{mark} {escape(self.title)} [dim]{self.seconds:.1f} s[/]", highlight=False)
         else:
             print(f"  {'failed' if failed else 'done'}: {self.title} ({self.seconds:.1f} s)", flush=True)
 

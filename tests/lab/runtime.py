@@ -43,7 +43,11 @@ def load(home: Home, archive: Archive) -> None:
 
 def label(home: Home, image: str) -> str | None:
     """Return the hash that `load` noted for `image`; None if containerd does not have it."""
-    listing = ask(home, "images", "list", f"name=={image}", doing="Listing the cluster's images")
+    return noted(ask(home, "images", "list", f"name=={image}", doing="Listing the cluster's images"))
+
+
+def noted(listing: str) -> str | None:
+    """Return the hash in containerd's line about one image."""
     found = re.search(rf"{re.escape(LABEL)}=(\w+)", listing)
     return found[1] if found else None
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from psycopg import sql
 
 from integration.loopback import free_port
 
-PASSWORD: Final = "correct-horse-battery"
+PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of servers that live for one test session
 _SERVER_USER: Final = "nobody"
 _OPTIONS: Final = (
     "fsync=off",
@@ -29,7 +29,7 @@ _OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postgres:
-    """A running server; `upkeep` is an ordinary role that may log in."""
+    """A running server; `upkeep` owns the databases of tests, `reader` owns nothing."""
 
     host: str
     port: int
@@ -93,6 +93,13 @@ class Database:
         assert row is not None
         return row[0]
 
+    def load(self, dump: Path) -> None:
+        """Restore a dump into this database, as the role `upkeep`."""
+        address = f"postgresql://upkeep:{PASSWORD}@{self.server.host}:{self.server.port}/{self.name}"
+        restore = ["pg_restore", "--no-owner", f"--dbname={address}", str(dump)]
+        done = subprocess.run(restore, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
     def session(self, *, user: str = "postgres") -> "psycopg.Connection[Any]":
         """A second session, for tests about locks."""
         return self.server.connect(database=self.name, user=user)
@@ -122,7 +129,10 @@ def running_postgres() -> Iterator[Postgres]:
         with _serving(programs, data, directory) as port:
             server = Postgres(host="127.0.0.1", port=port, directory=directory, programs=programs)
             with server.connect() as connection:
-                connection.execute(sql.SQL("CREATE ROLE upkeep LOGIN PASSWORD {}").format(PASSWORD))
+                for role in ("upkeep", "reader"):
+                    connection.execute(
+                        sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), PASSWORD)
+                    )
             yield server
 
 
@@ -158,7 +168,7 @@ def _serving(programs: Path, data: Path, directory: Path) -> Iterator[int]:
     port = free_port()
     settings = " ".join(f"-c {option}" for option in _OPTIONS)
     options = f"-p {port} -k {directory} -c listen_addresses=127.0.0.1 {settings}"
-    control = [programs / "pg_ctl", "--pgdata", data, "--wait"]
+    control: list[str | Path] = [programs / "pg_ctl", "--pgdata", data, "--wait"]
     _as_server_user([*control, "--log", directory / "log", "--options", options, "start"])
     try:
         yield port
@@ -180,7 +190,7 @@ def _hand_over(path: Path) -> None:
         shutil.chown(path, _SERVER_USER)
 
 
-def _as_server_user(command: list[str | Path]) -> None:
+def _as_server_user(command: Sequence[str | Path]) -> None:
     prefix = ["setpriv", f"--reuid={_SERVER_USER}", "--clear-groups"] if os.geteuid() == 0 else []
     done = subprocess.run(
         [*prefix, *map(str, command)],

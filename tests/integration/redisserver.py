@@ -11,7 +11,7 @@ import redis
 
 from integration.loopback import free_port
 
-PASSWORD: Final = "correct-horse-battery"
+PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of servers that live for one test session
 _READY: Final = "Ready to accept connections"
 
 

@@ -22,13 +22,14 @@ CREDENTIALS_NAME: Final = "repository"
 """The sub-directory of the credentials in which the repository's Secret is mounted."""
 
 _PASSWORD_KEY: Final = "password"  # noqa: S105 - the name of the key, not a password
-_PARTIAL: Final = 3
+_CACHE: Final = "restic-cache"
 _NO_REPOSITORY: Final = 10
 _LOCKED: Final = 11
 _WRONG_PASSWORD: Final = 12
+_LOCK_WORDS: Final = "repository is already locked"
 _WORDS: Final = (
     ("Is there a repository at the following location", _NO_REPOSITORY),
-    ("repository is already locked", _LOCKED),
+    (_LOCK_WORDS, _LOCKED),
     ("wrong password or no key found", _WRONG_PASSWORD),
 )
 _SURROUNDINGS: Final = (
@@ -97,6 +98,7 @@ class Restic:
         reference = repository.password_secret_ref
         secret = reference.name if reference else CREDENTIALS_NAME
         password_file = context.secret_file(CREDENTIALS_NAME, _PASSWORD_KEY, holder="the repository", secret=secret)
+        (context.scratch / _CACHE).mkdir(parents=True, exist_ok=True)
         return cls(path=Path(repository.path), password_file=password_file, secret=secret, scratch=context.scratch)
 
     async def ensure(self) -> bool:
@@ -189,7 +191,7 @@ class Restic:
             environment={
                 "RESTIC_REPOSITORY": str(self.path),
                 "RESTIC_PASSWORD_FILE": str(self.password_file),
-                "RESTIC_CACHE_DIR": str(self.scratch / "restic-cache"),
+                "RESTIC_CACHE_DIR": str(self.scratch / _CACHE),
                 "RESTIC_PROGRESS_FPS": _STATUS_LINES_PER_SECOND,
             },
             directory=self.scratch,
@@ -241,7 +243,8 @@ def _complaint(finished: Finished) -> str:
         for document in _documents(finished.errors)
         if document.get("message_type") == "exit_error"
     ]
-    return messages[-1].removeprefix("Fatal: ") if messages else finished.complaint
+    locks = [line for line in finished.errors.splitlines() if _LOCK_WORDS in line]
+    return next((line.removeprefix("Fatal: ") for line in [*messages, *locks]), finished.complaint)
 
 
 def _remedy(complaint: str) -> str:

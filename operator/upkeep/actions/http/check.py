@@ -194,7 +194,7 @@ class HttpCheck(Action):
             )
         ]
 
-    def _finding(  # noqa: PLR0913 - a finding has this many parts
+    def _finding(
         self,
         check_id: str,
         severity: Severity,

@@ -43,7 +43,7 @@ WITH locked AS (
 SELECT c.oid::bigint AS oid,
        CASE WHEN NOT EXISTS (SELECT FROM locked l WHERE l.relation = c.oid)
             THEN pg_relation_size(c.oid) END AS bytes,
-       (CASE WHEN s.n_live_tup + s.n_dead_tup > 0 THEN s.n_live_tup ELSE c.reltuples END)::float8 AS rows,
+       greatest(c.reltuples, s.n_live_tup)::float8 AS rows,
        coalesce(substring(c.reloptions::text FROM 'fillfactor=([0-9]+)')::int, 100) AS fillfactor,
        coalesce(attributes.columns, 0) AS columns,
        coalesce(widths.columns, 0) AS known_columns,
@@ -82,7 +82,8 @@ class TableShape:
     Attributes:
         oid: the table.
         bytes: size of its main file; None where somebody has it locked.
-        rows: live rows, estimated; negative: unknown.
+        rows: live rows: as the last VACUUM or ANALYZE found them, or as counted since where that is more (the
+            counter alone is too low after a session that deleted and vacuumed); negative: unknown.
         fillfactor: percentage up to which pages are filled.
         columns: number of its columns.
         known_columns: number of those with statistics that the user may see.

@@ -110,8 +110,8 @@ class PostgresVacuum(Action):
             attempts = [await self._vacuum(opened, table) for table in targets]
             done = [attempt.table for attempt in attempts if not attempt.reason]
             leaves = catalogue.leaves(done)
-            after = await self._confirm(opened, leaves, before)
             counted = await counters_are_on(opened)
+            after = await self._confirm(opened, leaves, before, patience=_CONFIRMATION_SECONDS if counted else 0)
         return self._result(
             attempts=attempts,
             leaves=leaves,
@@ -170,11 +170,11 @@ class PostgresVacuum(Action):
         return rows[0].bytes
 
     async def _confirm(
-        self, opened: Session, leaves: Sequence[Table], before: Mapping[int, TableStatistics]
+        self, opened: Session, leaves: Sequence[Table], before: Mapping[int, TableStatistics], *, patience: float
     ) -> Mapping[int, TableStatistics]:
         """The counters afterwards; up to PostgreSQL 14 they arrive up to half a second late."""
         oids = [leaf.oid for leaf in leaves]
-        attempts = int(_CONFIRMATION_SECONDS / _POLL_SECONDS)
+        attempts = int(patience / _POLL_SECONDS)
         after = await read_statistics(opened, oids)
         while attempts and not all(self._advanced(leaf, before, after) for leaf in leaves):
             await asyncio.sleep(_POLL_SECONDS)

@@ -162,7 +162,7 @@ class RedisMemory(Action):
             )
         ]
 
-    def _finding(  # noqa: PLR0913 - a finding has this many parts
+    def _finding(
         self,
         check_id: str,
         severity: Severity,

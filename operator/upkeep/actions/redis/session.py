@@ -62,7 +62,7 @@ async def session(context: Context, name: str) -> AsyncIterator["Redis"]:
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
         protocol=2,
-        client_name="upkeep",
+        driver_info=None,  # introducing itself needs a privilege that a check has no other use for
         **_credentials(context, name, target),
         **_encryption(context, name, target),
     )

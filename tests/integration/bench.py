@@ -1,0 +1,107 @@
+"""What surrounds a step in a Pod, made of real files."""
+
+import asyncio
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from integration import postgres, redisserver
+from upkeep.actions.connections import Connection
+from upkeep.actions.contract import Action, Context
+from upkeep.domain.order import OrderedStep, RunOrder
+from upkeep.domain.report import RunReport, StepReport
+from upkeep.runner.run import execute
+
+_PATIENCE_SECONDS: Final = 15
+
+
+class Bench:
+    """What surrounds a step in a Pod: connections, mounted credentials and a scratch directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.credentials = directory / "credentials"
+        self.scratch = directory / "scratch"
+        self.connections: list[Connection] = []
+        self.scratch.mkdir(parents=True)
+        self.credentials.mkdir()
+
+    def secret(self, name: str, **keys: str) -> None:
+        """Mount a Secret; a key `ca_crt` becomes the file `ca.crt`."""
+        (self.credentials / name).mkdir(exist_ok=True)
+        for key, value in keys.items():
+            (self.credentials / name / key.replace("_", ".")).write_text(value)
+
+    def connect_postgres(self, server: postgres.Postgres, *, database: str = "postgres", **changes: object) -> str:
+        """The connection `db` with its Secret; returns its name. `user` and `password` may be changed too."""
+        user, password = str(changes.pop("user", "upkeep")), str(changes.pop("password", postgres.PASSWORD))
+        target = {
+            "host": server.host,
+            "port": server.port,
+            "database": database,
+            "secretRef": {"name": "db-secret"},
+            **changes,
+        }
+        self.connections.append(Connection.model_validate({"name": "db", "postgres": target}))
+        self.secret("db", username=user, password=password)
+        return "db"
+
+    def connect_redis(self, server: redisserver.RedisServer, **changes: object) -> str:
+        """The connection `cache` with its Secret; returns its name."""
+        target = {"host": server.host, "port": server.port, "secretRef": {"name": "cache-secret"}, **changes}
+        self.connections.append(Connection.model_validate({"name": "cache", "redis": target}))
+        self.secret("cache", password=redisserver.PASSWORD)
+        return "cache"
+
+    def repository_secret(self, password: str = "repository-password") -> Path:  # noqa: S107 - of test repositories
+        """Mount the Secret of a restic repository; returns the file with the password."""
+        self.secret("repository", password=password)
+        return self.credentials / "repository" / "password"
+
+    @contextmanager
+    def small_scratch(self) -> Iterator[None]:
+        """A scratch volume of one MiB, for as long as the context."""
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "scratch", self.scratch], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", self.scratch], check=True)
+
+    def order(self, *actions: Action, seconds: float = 60) -> RunOrder:
+        """An order with one step for each action."""
+        return RunOrder(
+            owner="MaintenanceTask/shop/nightly",
+            timeout=timedelta(seconds=seconds),
+            steps=[
+                OrderedStep(name=f"step-{number}", action_name=action.action_name, action=action)
+                for number, action in enumerate(actions, start=1)
+            ],
+            connections=self.connections,
+        )
+
+    def context(self, *, remaining: float = 60) -> Context:
+        """The context that the runner would hand to an action."""
+        return Context(
+            connections={connection.name: connection for connection in self.connections},
+            credentials=self.credentials,
+            scratch=self.scratch,
+            remaining=remaining,
+        )
+
+    async def report(self, *actions: Action, seconds: float = 60) -> RunReport:
+        """Run the actions as the runner does."""
+        return await execute(self.order(*actions, seconds=seconds), credentials=self.credentials, scratch=self.scratch)
+
+    async def step(self, action: Action, *, seconds: float = 60) -> StepReport:
+        """Run one action as the runner does."""
+        report = await self.report(action, seconds=seconds)
+        return report.steps[0]
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait until something that happens elsewhere has happened."""
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while not condition():  # noqa: ASYNC110 - a server in another process sets no event of ours
+            await asyncio.sleep(0.02)

@@ -1,0 +1,58 @@
+"""A restic repository as a person with restic sees it."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class Store:
+    """A repository on disk and the file with its password."""
+
+    def __init__(self, path: Path, password_file: Path) -> None:
+        self.path = path
+        self._password_file = password_file
+
+    @property
+    def _environment(self) -> Mapping[str, str]:
+        return {
+            "RESTIC_REPOSITORY": str(self.path),
+            "RESTIC_PASSWORD_FILE": str(self._password_file),
+            "RESTIC_CACHE_DIR": str(self.path.parent / "own-cache"),
+            "PATH": os.environ["PATH"],
+        }
+
+    def restic(self, *arguments: str) -> str:
+        """Run restic; it must succeed."""
+        done = subprocess.run(
+            ["restic", *arguments], env=self._environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """All snapshots, as restic describes them."""
+        found: list[dict[str, Any]] = json.loads(self.restic("snapshots", "--json"))
+        return found
+
+    @contextmanager
+    def running_backup(self) -> Iterator[None]:
+        """A backup that reads a pipe that nobody closes; at the end of the context it is killed."""
+        with subprocess.Popen(
+            ["restic", "backup", "--stdin"],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                yield
+            finally:
+                process.kill()
+
+    def locked(self) -> bool:
+        """Whether somebody uses the repository, or did when it was killed."""
+        return any((self.path / "locks").iterdir())

@@ -23,6 +23,7 @@ from fakeapi.contract.managers import ManagerContract
 from fakeapi.contract.objects import ObjectContract
 from fakeapi.contract.patches import PatchContract
 from fakeapi.contract.watches import WatchContract
+from fakeapi.contract.work import WorkContract
 from fakeapi.objects import Json
 from lab import access
 
@@ -111,6 +112,11 @@ async def api(server: tuple[str, ssl.SSLContext], widgets: None) -> AsyncIterato
         await api.delete(f"{namespaces}/{name}")
 
 
+@pytest.fixture(scope="session")
+def image() -> str:
+    return access.connect().image
+
+
 class TestObjects(ObjectContract):
     pass
 
@@ -140,4 +146,8 @@ class TestDefaults(DefaultContract):
 
 
 class TestDiscovery(DiscoveryContract):
+    pass
+
+
+class TestWork(WorkContract):
     pass

@@ -14,6 +14,7 @@ from fakeapi.contract.managers import ManagerContract
 from fakeapi.contract.objects import ObjectContract
 from fakeapi.contract.patches import PatchContract
 from fakeapi.contract.watches import WatchContract
+from fakeapi.contract.work import SIMULATED, WorkContract
 from fakeapi.resources import KUBERNETES
 from fakeapi.server import FakeCluster
 
@@ -25,7 +26,14 @@ async def api() -> AsyncIterator[Api]:
         aiohttp.ClientSession(cluster.url, headers={"User-Agent": "contract-check/1"}) as session,
     ):
         cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ours"}})
+        cluster.world.jobs(lambda job: SIMULATED[job["metadata"]["name"]])
+        cluster.world.deployments()
         yield Api(session, namespace="ours", suffix="x")
+
+
+@pytest.fixture
+def image() -> str:
+    return "localhost/simulated:dev"
 
 
 class TestObjects(ObjectContract):
@@ -57,4 +65,8 @@ class TestDefaults(DefaultContract):
 
 
 class TestDiscovery(DiscoveryContract):
+    pass
+
+
+class TestWork(WorkContract):
     pass

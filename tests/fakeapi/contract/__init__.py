@@ -7,19 +7,17 @@ fixture, see `fakeapi.contract.api`.
 
 import pytest
 
-pytest.register_assert_rewrite(
-    *(
-        f"fakeapi.contract.{module}"
-        for module in (
-            "api",
-            "objects",
-            "patches",
-            "deletion",
-            "lists",
-            "watches",
-            "managers",
-            "defaulting",
-            "discovery",
-        )
-    )
+_MODULES = (
+    "api",
+    "defaulting",
+    "deletion",
+    "discovery",
+    "lists",
+    "managers",
+    "objects",
+    "patches",
+    "watches",
+    "work",
 )
+
+pytest.register_assert_rewrite(*(f"fakeapi.contract.{module}" for module in _MODULES))

@@ -31,6 +31,8 @@ JsonPatch = Sequence[Mapping[str, Any]]
 FIELD_MANAGER: Final = "upkeep"
 CONNECTIONS: Final = 40
 """Requests at the same time; the API server's own default for one kind of client is of this order."""
+_RESERVED: Final = 4
+"""Connections besides, for the Lease alone: hanging requests must not cost the leadership."""
 
 _MERGE: Final = "application/merge-patch+json"
 _JSON: Final = "application/json-patch+json"
@@ -51,7 +53,7 @@ class Client:
     """Talks to one API server."""
 
     def __init__(self, configuration: Configuration, *, timeout: float = 10.0) -> None:
-        configuration.connection_pool_maxsize = CONNECTIONS + 4
+        configuration.connection_pool_maxsize = CONNECTIONS + _RESERVED
         self._configuration = configuration
         self._rest = RESTClientObject(configuration)
         self._timeout = timeout
@@ -190,7 +192,7 @@ class Client:
 
 
 class _Turns:
-    """Lets at most `slots` callers pass at a time, the most urgent of those who wait first."""
+    """Lets at most `slots` callers pass at a time, the most urgent of those who wait first; the Lease at once."""
 
     def __init__(self, slots: int) -> None:
         self._free = slots
@@ -199,6 +201,9 @@ class _Turns:
 
     @asynccontextmanager
     async def take(self, urgency: Urgency) -> AsyncIterator[None]:
+        if urgency is Urgency.LEASE:
+            yield
+            return
         if self._free and not self._waiting:
             self._free -= 1
         else:

@@ -2,10 +2,11 @@
 
 The holder of the Lease renews it every few seconds. Times are measured on the monotonic clock of each process, from
 the moment a change of the Lease was *seen*, so that clocks of nodes that disagree do no harm. A holder that cannot
-renew before its deadline stops acting before anybody else may start: call timeout < renew deadline < duration.
+renew before its deadline stops acting before anybody else may start: retry < call timeout < renew deadline < duration.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -13,22 +14,54 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from upkeep.cluster.client import Client, Object, Urgency
+from upkeep.cluster.client import FIELD_MANAGER, Client, Object, Urgency
 from upkeep.cluster.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError
 from upkeep.cluster.resources import LEASES
 
 logger = logging.getLogger(__name__)
 
-_CALL_TIMEOUT: Final = 4.0
+_RENEWAL: Final = 2
+"""A holder renews every so many retry periods: it has less to hurry than those who wait for a Lease to come free."""
+
+
+class LeaseTimesError(ValueError):
+    """The times of a Lease do not keep two replicas from acting at once; the message says which to change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseTimes:
-    """How fast leadership moves, in seconds; the defaults are those of the Kubernetes controllers."""
+    """How fast leadership moves, in seconds; the first two defaults are those of the Kubernetes controllers.
 
-    duration: float = 15.0
+    Attributes:
+        duration: how long after its last renewal others leave a Lease alone; the API keeps whole seconds only.
+        renew_deadline: how long after its last renewal the holder still acts.
+        call_timeout: how long one request for the Lease may take.
+        retry_period: how often those who wait look at it; the holder renews every second time.
+
+    Raises:
+        LeaseTimesError: they are not in this order, the longest first.
+    """
+
+    duration: int = 15
     renew_deadline: float = 10.0
+    call_timeout: float = 4.0
     retry_period: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.duration > self.renew_deadline > self.call_timeout > self.retry_period > 0:
+            msg = (
+                f"lease duration ({self.duration:g}s) > renew deadline ({self.renew_deadline:g}s) > call timeout "
+                f"({self.call_timeout:g}s) > retry period ({self.retry_period:g}s) > 0 must hold: a holder has to stop "
+                "acting before another may start"
+            )
+            raise LeaseTimesError(msg)
+        attempt = _RENEWAL * self.retry_period + self.call_timeout
+        if attempt >= self.renew_deadline:
+            msg = (
+                f"the renew deadline ({self.renew_deadline:g}s) leaves no time for a renewal, which takes up to "
+                f"{attempt:g}s ({_RENEWAL} retry periods and a call timeout): raise it, or lower the others"
+            )
+            raise LeaseTimesError(msg)
 
 
 class LeadershipLostError(Exception):
@@ -62,7 +95,7 @@ class Leadership:
     @property
     def held(self) -> bool:
         """Whether this process may act now."""
-        return self._renewed_at is not None and self._monotonic() - self._renewed_at < self._times.renew_deadline
+        return self._time_left > 0
 
     @property
     def contact_age(self) -> float | None:
@@ -82,8 +115,11 @@ class Leadership:
             LeadershipLostError: renewing failed until the deadline, or another process took over.
         """
         while True:
-            await asyncio.sleep(self._times.retry_period * 2)
-            if not await self._try() and not self.held:
+            await asyncio.sleep(self._times.retry_period * _RENEWAL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._time_left):
+                    await self._try()
+            if not self.held:
                 msg = f"Lease {self._namespace}/{self._name} is lost: another replica takes over"
                 raise LeadershipLostError(msg)
 
@@ -92,11 +128,18 @@ class Leadership:
         if self._renewed_at is None or self._seen is None:
             return
         self._renewed_at = None
-        spec = {**self._seen["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+        spec = {**_spec(self._seen), "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
         try:
             await self._write({**self._seen, "spec": spec})
         except ApiError as problem:
             logger.warning("The Lease was not given back; it expires by itself: %s", problem)
+
+    @property
+    def _time_left(self) -> float:
+        """Seconds for which this process may still act without another renewal."""
+        if self._renewed_at is None:
+            return 0.0
+        return max(0.0, self._renewed_at + self._times.renew_deadline - self._monotonic())
 
     async def _try(self) -> bool:
         started = self._monotonic()
@@ -114,62 +157,60 @@ class Leadership:
         lease = await self._read()
         if lease is None:
             return await self._create()
-        holder = lease["spec"].get("holderIdentity") or ""
-        if holder not in {"", self._identity} and not self._expired(lease):
+        known = _spec(lease)
+        holder = known.get("holderIdentity") or ""
+        if holder not in {"", self._identity} and not self._expired(known):
             return False
         mine = holder == self._identity
-        spec = {
-            "holderIdentity": self._identity,
-            "leaseDurationSeconds": int(self._times.duration),
-            "acquireTime": lease["spec"].get("acquireTime") if mine else _now(),
-            "renewTime": _now(),
-            "leaseTransitions": int(lease["spec"].get("leaseTransitions") or 0) + (0 if mine else 1),
-        }
+        transitions = int(known.get("leaseTransitions") or 0) + (0 if mine else 1)
+        spec = self._claim(acquired=known.get("acquireTime") if mine else None, transitions=transitions)
         await self._write({**lease, "spec": spec})
         return True
 
-    def _expired(self, lease: Object) -> bool:
-        duration = float(lease["spec"].get("leaseDurationSeconds") or self._times.duration)
+    def _claim(self, *, acquired: str | None, transitions: int) -> Object:
+        """The spec of the Lease in the hands of this process."""
+        now = _now()
+        return {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": self._times.duration,
+            "acquireTime": acquired or now,
+            "renewTime": now,
+            "leaseTransitions": transitions,
+        }
+
+    def _expired(self, spec: Object) -> bool:
+        duration = float(spec.get("leaseDurationSeconds") or self._times.duration)
         return self._monotonic() - self._seen_at >= duration
 
     async def _read(self) -> Object | None:
-        path = LEASES.path(self._namespace, self._name)
         try:
-            lease = await self._client.request("GET", path, urgency=Urgency.LEASE, timeout=_CALL_TIMEOUT)
+            lease = await self._call("GET", LEASES.path(self._namespace, self._name))
         except NotFoundError:
             return None
         self._observe(lease)
         return lease
 
     async def _create(self) -> bool:
-        spec = {
-            "holderIdentity": self._identity,
-            "leaseDurationSeconds": int(self._times.duration),
-            "acquireTime": _now(),
-            "renewTime": _now(),
-            "leaseTransitions": 0,
-        }
         body = {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,
             "metadata": {"namespace": self._namespace, "name": self._name},
-            "spec": spec,
+            "spec": self._claim(acquired=None, transitions=0),
         }
         try:
-            self._observe(await self._client.create(LEASES, body, urgency=Urgency.LEASE))
+            self._observe(await self._call("POST", LEASES.path(self._namespace), body))
         except AlreadyExistsError:
             return False
         return True
 
     async def _write(self, lease: Object) -> None:
-        written = await self._client.request(
-            "PUT",
-            LEASES.path(self._namespace, self._name),
-            body=lease,
-            urgency=Urgency.LEASE,
-            timeout=_CALL_TIMEOUT,
+        self._observe(await self._call("PUT", LEASES.path(self._namespace, self._name), lease))
+
+    async def _call(self, method: str, path: str, body: Object | None = None) -> Object:
+        query = {"fieldManager": FIELD_MANAGER} if body else None
+        return await self._client.request(
+            method, path, query=query, body=body, urgency=Urgency.LEASE, timeout=self._times.call_timeout
         )
-        self._observe(written)
 
     def _observe(self, lease: Object) -> None:
         version = lease["metadata"]["resourceVersion"]
@@ -177,6 +218,12 @@ class Leadership:
             self._seen_at = self._monotonic()
         self._contact_at = self._monotonic()
         self._seen = lease
+
+
+def _spec(lease: Object) -> Object:
+    """The spec of a Lease; somebody may have made one without."""
+    spec: Object = lease.get("spec") or {}
+    return spec
 
 
 def _now() -> str:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from aiohttp import web
 
 from upkeep.cluster.cache import Cache
 from upkeep.cluster.client import Client
-from upkeep.cluster.lease import Leadership, LeaseTimes
+from upkeep.cluster.lease import Leadership
 from upkeep.controller.apply import Applier
 from upkeep.controller.journal import configure
 from upkeep.controller.listing import Lister
@@ -27,7 +28,7 @@ from upkeep.controller.metrics import Metrics
 from upkeep.controller.probes import Vitals, application
 from upkeep.controller.queue import WorkQueue
 from upkeep.controller.reconcile import Reconciler
-from upkeep.controller.settings import Settings
+from upkeep.controller.settings import Settings, SettingsError
 from upkeep.controller.snapshots import Snapshots
 from upkeep.controller.sweep import Sweep
 from upkeep.controller.watches import Observer, kopf_settings, namespaces_argument, registry
@@ -35,14 +36,13 @@ from upkeep.controller.watches import Observer, kopf_settings, namespaces_argume
 logger = logging.getLogger(__name__)
 
 LEASE_NAME: Final = "upkeep-operator"
-_RELIST_SECONDS: Final = 600.0
 _HANDOVER_SECONDS: Final = 1.5
 
 
 class Operator:
     """One replica of the operator."""
 
-    def __init__(self, settings: Settings, client: Client, *, times: LeaseTimes | None = None) -> None:
+    def __init__(self, settings: Settings, client: Client) -> None:
         self._settings = settings
         self._client = client
         self._cache = Cache()
@@ -65,7 +65,7 @@ class Operator:
             namespace=settings.namespace,
             name=LEASE_NAME,
             identity=settings.identity,
-            times=times or LeaseTimes(),
+            times=settings.lease,
         )
         self._stop = asyncio.Event()
 
@@ -143,8 +143,8 @@ class Operator:
             await self._lister.list_all()
             group.create_task(self._queue.ring(), name="alarms")
             group.create_task(reconciler.run(), name="reconciler")
-            group.create_task(sweep.run(), name="sweep")
-            group.create_task(self._lister.relist(_RELIST_SECONDS), name="relist")
+            group.create_task(sweep.run(self._settings.sweep_interval), name="sweep")
+            group.create_task(self._lister.relist(self._settings.relist_interval), name="relist")
 
     async def _hand_over(self, leading: "asyncio.Task[None]") -> None:
         """Stop acting first, and only then let another replica act."""
@@ -164,8 +164,12 @@ class Operator:
 
 
 def main() -> int:
-    """Run the operator; the exit code is 0 when it was told to stop."""
-    settings = Settings.read()
+    """Run the operator; the exit code is 0 when it was told to stop, 2 when its settings are wrong."""
+    try:
+        settings = Settings.read()
+    except SettingsError as problem:
+        sys.stderr.write(f"upkeep operator: {problem}\n")
+        return 2
     configure(level=settings.log_level, form=settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))

@@ -3,8 +3,10 @@
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
+
+from upkeep.cluster.lease import LeaseTimes, LeaseTimesError
 
 
 class SettingsError(ValueError):
@@ -25,6 +27,10 @@ class Settings:
         log_format: json or text (UPKEEP_LOG_FORMAT).
         port: of metrics and probes (UPKEEP_PORT).
         page_replicas: Pods of a maintenance page (UPKEEP_PAGE_REPLICAS).
+        lease: how fast leadership moves (UPKEEP_LEASE_DURATION, in whole seconds, UPKEEP_LEASE_RENEW_DEADLINE,
+            UPKEEP_LEASE_CALL_TIMEOUT, UPKEEP_LEASE_RETRY_PERIOD, in seconds, each shorter than the one before).
+        relist_interval: seconds between two full lists, for what the watches did not tell (UPKEEP_RELIST_INTERVAL).
+        sweep_interval: seconds between two looks for Ingresses on a page that nobody holds (UPKEEP_SWEEP_INTERVAL).
     """
 
     image: str
@@ -36,6 +42,9 @@ class Settings:
     log_format: str = "json"
     port: int = 8080
     page_replicas: int = 2
+    lease: LeaseTimes = field(default_factory=LeaseTimes)
+    relist_interval: float = 600.0
+    sweep_interval: float = 60.0
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -56,7 +65,24 @@ class Settings:
             log_format=_choice(environment, "UPKEEP_LOG_FORMAT", ("json", "text")),
             port=_number(environment, "UPKEEP_PORT", 8080),
             page_replicas=_number(environment, "UPKEEP_PAGE_REPLICAS", 2),
+            lease=_lease(environment),
+            relist_interval=_seconds(environment, "UPKEEP_RELIST_INTERVAL", 600.0),
+            sweep_interval=_seconds(environment, "UPKEEP_SWEEP_INTERVAL", 60.0),
         )
+
+
+def _lease(environment: Mapping[str, str]) -> LeaseTimes:
+    usual = LeaseTimes()
+    try:
+        return LeaseTimes(
+            duration=_number(environment, "UPKEEP_LEASE_DURATION", usual.duration),
+            renew_deadline=_seconds(environment, "UPKEEP_LEASE_RENEW_DEADLINE", usual.renew_deadline),
+            call_timeout=_seconds(environment, "UPKEEP_LEASE_CALL_TIMEOUT", usual.call_timeout),
+            retry_period=_seconds(environment, "UPKEEP_LEASE_RETRY_PERIOD", usual.retry_period),
+        )
+    except LeaseTimesError as problem:
+        msg = f"UPKEEP_LEASE_*: {problem}"
+        raise SettingsError(msg) from problem
 
 
 def _required(environment: Mapping[str, str], name: str, meaning: str) -> str:
@@ -81,3 +107,15 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
         msg = f"{name}={value!r} is not a number"
         raise SettingsError(msg)
     return int(value)
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    value = environment.get(name) or str(default)
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        msg = f"{name}={value!r} is not a number of seconds: set it to 15 or 0.5, for example"
+        raise SettingsError(msg)
+    return seconds

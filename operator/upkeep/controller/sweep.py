@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
 
 from upkeep.cluster.cache import Cache
 from upkeep.cluster.client import Client, Object
@@ -22,9 +21,6 @@ from upkeep.domain.identity import Identity
 from upkeep.domain.maintenance import Holder, UndoRecordError, forget_ownership, release, stale_holders
 
 logger = logging.getLogger(__name__)
-
-EVERY: Final = 60.0
-"""Seconds between two sweeps."""
 
 
 class Sweep:
@@ -47,11 +43,11 @@ class Sweep:
         self._metrics = metrics
         self._clock = clock
 
-    async def run(self) -> None:
-        """Sweep now and every minute, for ever."""
+    async def run(self, every: float) -> None:
+        """Sweep now and every so many seconds, for ever."""
         while True:
             await self.once()
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(every)
 
     async def once(self) -> None:
         """Look at every Ingress in maintenance mode; the failure of one never reaches another."""

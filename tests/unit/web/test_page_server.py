@@ -284,8 +284,8 @@ async def test_a_process_serves_all_addresses_stops_at_sigterm_and_stays_small(w
         process.send_signal(signal.SIGTERM)
         heavy = await asyncio.wait_for(process.stdout.read(), timeout=10)
         writer.close()
+        assert await asyncio.wait_for(process.wait(), timeout=10) == 0
     finally:
         if process.returncode is None:
             process.kill()
-    assert await process.wait() == 0
     assert heavy.decode().strip() == "", "the page must start without what the operator is made of"

@@ -52,12 +52,12 @@ class Urgency(IntEnum):
 class Client:
     """Talks to one API server."""
 
-    def __init__(self, configuration: Configuration, *, timeout: float = 10.0) -> None:
-        configuration.connection_pool_maxsize = CONNECTIONS + _RESERVED
+    def __init__(self, configuration: Configuration, *, timeout: float = 10.0, connections: int = CONNECTIONS) -> None:
+        configuration.connection_pool_maxsize = connections + _RESERVED
         self._configuration = configuration
         self._rest = RESTClientObject(configuration)
         self._timeout = timeout
-        self._turns = _Turns(CONNECTIONS)
+        self._turns = _Turns(connections)
 
     @classmethod
     async def connect(cls, *, timeout: float = 10.0) -> Self:

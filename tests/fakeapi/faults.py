@@ -10,6 +10,7 @@ count the requests that match them; nothing here is left to chance or to time. I
     stale.release()
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -101,12 +102,14 @@ class Counter:
         times: how often it strikes, None for always.
         seen: matches so far.
         fired: strikes so far.
+        struck: set at the first strike, for tests to wait for.
     """
 
     nth: int = 1
     times: int | None = None
     seen: int = 0
     fired: int = 0
+    struck: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     @property
     def armed(self) -> bool:
@@ -117,7 +120,9 @@ class Counter:
         """Count a match and return whether it is struck."""
         due = self.armed
         self.seen += 1
-        self.fired += due
+        if due:
+            self.fired += 1
+            self.struck.set()
         return due
 
 

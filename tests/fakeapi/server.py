@@ -7,8 +7,10 @@ It exists as the one name that tests need. It must never listen on anything but 
         operator = start_operator(KUBECONFIG=cluster.kubeconfig(tmp_path / "kubeconfig"))
 """
 
+import asyncio
 import copy
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -145,6 +147,25 @@ class FakeCluster:
     def watches(self) -> int:
         """How many watches are open."""
         return self._frontend.watches
+
+    async def until(self, holds: Callable[[], object], *, within: float = 10.0) -> None:
+        """Wait until something holds, looking again after every write.
+
+        Args:
+            holds: what to wait for.
+            within: seconds after which to give up.
+
+        Raises:
+            TimeoutError: it did not come true.
+        """
+        written = asyncio.Event()
+        with ExitStack() as observing:
+            for resource in self.catalogue.types:
+                observing.callback(self._store.observe(resource, lambda *_: written.set()))
+            async with asyncio.timeout(within):
+                while not holds():
+                    written.clear()
+                    await written.wait()
 
     # For disturbance
 

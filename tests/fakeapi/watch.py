@@ -84,7 +84,8 @@ class Watch:
         self._subscription.close()
 
     def close(self) -> None:
-        """End the stream, as the server does at its timeout."""
+        """End the stream, as the server does at its timeout; what happens from now on is not told any more."""
+        self.stop()
         self.closed = True
         self.ready.set()
 

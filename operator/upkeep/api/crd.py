@@ -214,16 +214,30 @@ def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mappin
     return outer
 
 
-def write_all(directory: Path) -> None:
-    """Write one file a kind into the directory."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for kind in KINDS:
-        text = yaml.safe_dump(
-            custom_resource_definition(kind), sort_keys=False, width=120, allow_unicode=True
-        )
-        header = "# Generated from operator/upkeep/api by `make generate`. Edit the models, not this file.\n"
-        (directory / f"{kind.crd_name}.yaml").write_text(header + text)
+def render(kind: Kind) -> str:
+    """The file of a kind, as it is committed."""
+    text = yaml.safe_dump(custom_resource_definition(kind), sort_keys=False, width=120, allow_unicode=True)
+    return f"# Generated from operator/upkeep/api by `make generate`. Edit the models, not this file.\n{text}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write one file a kind into each directory; with `--check`, only say which of them differ."""
+    directories = [Path(argument) for argument in arguments if argument != "--check"]
+    stale = []
+    for directory in directories:
+        for kind in KINDS:
+            path, text = directory / f"{kind.crd_name}.yaml", render(kind)
+            if path.is_file() and path.read_text() == text:
+                continue
+            stale.append(path)
+            if "--check" not in arguments:
+                directory.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+    if stale and "--check" in arguments:
+        sys.stderr.write(f"not in sync with the models, run `make generate`: {', '.join(map(str, stale))}\n")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    write_all(Path(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

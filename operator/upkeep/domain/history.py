@@ -147,7 +147,7 @@ def last_run_fact(ledger: Ledger, known: Sequence[Condition]) -> list[Fact]:
     """LastRunSucceeded: of the last run that has ended, also while the next one runs; nothing before the first."""
     last = ledger.last_run
     if last and last.outcome:
-        message = f"{last.job}: {last.message}" if last.job else last.message
+        message = ": ".join(part for part in (last.job, last.message) if part)
         return [
             Fact(
                 type=LAST_RUN_SUCCEEDED,

@@ -240,7 +240,7 @@ def _last_words(pod: Manifest | None, end: Manifest | None, ended: Manifest | No
             return "it ran out of memory and was killed: raise its memory limit"
         said = (end.get("message") or "").strip().splitlines()
         tail = f": {said[-1][:200]}" if said and not said[-1].startswith("{") else ""
-        return f"exit code {code}{tail}" if code else ""
+        return f"exit code {code}{tail}" if code else tail.removeprefix(": ")
     if ended and ended["type"] == "Failed":
         return ended.get("message") or "its Job failed, and its Pod is gone"
     return ""

@@ -1,0 +1,1 @@
+"""The demo: the main job on a real cluster, with every claim checked as it is shown."""

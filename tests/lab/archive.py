@@ -85,7 +85,7 @@ def build(
         command += ["--build-arg", f"{argument}={value}"]
     for source, target in volumes().items():
         command += ["--volume", f"{source}:{target}:ro"]
-    with report.step(f"Building the image {image}") as step:
+    with report.step(f"Building {image}") as step:
         follow(
             [*command, "--file", dockerfile, context],
             doing=f"Building {image} from {dockerfile}",

@@ -82,14 +82,14 @@ def prepare(home: Home, report: Report, base: Base) -> str:
     if not system.exists():
         sources = next((Path(name) for name in SOURCE_LISTS if Path(name).exists()), None)
         draft = system.with_suffix(".part.tar")
-        with report.step(f"Packing a Debian system for the {base.name} image (about a minute)") as step:
+        with report.step(f"Packing Debian for the {base.name} image") as step:
             follow(
                 ["nice", *command(base, target=draft, sources=sources)],
                 doing=f"Packing a Debian system with {', '.join(base.packages)}",
                 on_line=lambda line: step.advance(detail=line),
             )
         draft.replace(system)
-    with report.step(f"Making the base image {base.image}"), tempfile.TemporaryDirectory(dir=home.images) as context:
+    with report.step(f"Making the {base.name} image's base"), tempfile.TemporaryDirectory(dir=home.images) as context:
         os.link(system, Path(context) / "system.tar")
         run(
             [*buildah(home), "bud", "--isolation", "chroot", "--tag", base.image, "--file", DOCKERFILE, context],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,9 @@ from lab.command import follow
 from lab.failure import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from lab.report import Report
+    from lab.report import Report, Step
 
 CLUSTER = {
     "containerd": "containerd",
@@ -32,6 +33,8 @@ CLUSTER = {
 
 IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "catatonit": "catatonit"}
 """What images are built with."""
+
+POLICY = Path("/usr/sbin/policy-rc.d")
 
 TESTS = {
     "/usr/lib/postgresql/*/bin/initdb": "postgresql",
@@ -63,18 +66,43 @@ def ensure(wanted: Mapping[str, str], report: Report) -> None:
             "as root on a Debian or Ubuntu machine, where the lab installs them itself."
         )
         raise LabError(message)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    with report.step(f"Installing with apt-get, because missing: {' '.join(packages)}") as step:
-        for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
-            follow(
-                ["apt-get", "--quiet", *command],
-                doing=f"Installing {' '.join(packages)}",
-                on_line=lambda line: step.advance(detail=line),
-                env=environment,
-            )
+    report.say(f"Missing on this machine, so installed with apt-get: {' '.join(packages)}")
+    with (
+        report.step("Installing packages") as step,
+        services_forbidden(POLICY),
+    ):
+        try:
+            _apt("update", step=step)
+        except LabError as error:
+            # One list of several may not answer; the packages may well be in the others, or known from before.
+            report.say(f"{error}\n  Going on with the lists that there are.")
+        _apt("install", "--yes", "--no-install-recommends", *packages, step=step)
     if still := missing(wanted):
         message = f"Installed {' '.join(packages)}, but still missing what these should bring: {' '.join(still)}."
         raise LabError(message)
+
+
+@contextmanager
+def services_forbidden(policy: Path) -> Iterator[None]:
+    """Keep packages from starting what they bring, which Debian asks the program `policy` about."""
+    if policy.exists():
+        yield
+        return
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        policy.unlink()
+
+
+def _apt(*words: str, step: Step) -> None:
+    follow(
+        ["apt-get", "--quiet", *words],
+        doing=f"Running apt-get {' '.join(words)}",
+        on_line=lambda line: step.advance(detail=line),
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+    )
 
 
 def _present(program: str) -> bool:

@@ -82,5 +82,5 @@ def load_all(home: Home, report: Report) -> None:
         waiting = [pool.submit(make, home, report) for make in (operator, shop)]
     for archive in (done.result() for done in waiting):
         if runtime.label(home, archive.image) != archive.key:
-            with report.step(f"Loading {archive.image} into the cluster"):
+            with report.step(f"Loading {archive.image}"):
                 runtime.load(home, archive)

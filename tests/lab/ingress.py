@@ -57,7 +57,7 @@ def up(home: Home, state: State, report: Report) -> str:
     if not plane.ready():
         message = "Starting the ingress: the cluster does not answer. Bring it up first (make cluster)."
         raise LabError(message)
-    with report.step("Starting the ingress (Contour and Envoy)", total=3) as step:
+    with report.step("Starting Contour and Envoy", total=3) as step:
         install(home)
         step.advance(detail="resources installed, starting Contour")
         configuration = home.cluster / "contour.json"

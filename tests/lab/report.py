@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 QUIET_SECONDS = 10.0
 """Without a terminal, a step that is still going says so this often."""
 
-DETAIL_WIDTH = 60
+DETAIL_WIDTH = 40
 
 
 class Step:
@@ -71,10 +72,10 @@ class Report:
             self._progress = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("[dim]{task.fields[detail]}"),
+                BarColumn(bar_width=16),
+                MofNCompleteColumn(table_column=Column(min_width=9, justify="right")),
+                TimeElapsedColumn(table_column=Column(min_width=7)),
+                TextColumn("[dim]{task.fields[detail]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
                 console=self._console,
                 transient=True,
             )

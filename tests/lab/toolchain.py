@@ -67,9 +67,10 @@ def build(home: Home, report: Report) -> None:
     wanted = fingerprint(go_version=run(["go", "env", "GOVERSION"], doing="Asking Go (1.26 or later) for its version"))
     if stamp.exists() and stamp.read_text() == wanted and all((home.bin / name).exists() for name in PROGRAMS):
         return
+    report.say("The cluster's programs are built once, which takes about ten minutes on two cores.")
     home.bin.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "GOBIN": str(home.bin), "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
-    with report.step("Downloading the Go modules (first time: a minute or two)") as step:
+    with report.step("Downloading Go modules") as step:
         listing = "Listing the packages of the cluster's programs"
         packages: list[str] = []
 
@@ -80,7 +81,7 @@ def build(home: Home, report: Report) -> None:
                 packages.append(line)
 
         follow(["go", "list", "-deps", "tool"], doing=listing, on_line=listed, cwd=MODULE, env=environment)
-    with report.step("Building the cluster's programs (first time: about ten minutes)", total=len(packages)) as step:
+    with report.step("Building Kubernetes", total=len(packages)) as step:
         command = [
             "nice",
             "go",

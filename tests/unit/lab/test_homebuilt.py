@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -73,6 +74,25 @@ def test_of_two_programs_in_one_missing_package_the_package_is_named_once() -> N
     wanted = {"no-such-program": "alpha", "/no/such/*/file": "alpha", "sh": "dash", "/bin/s?": "dash"}
 
     assert debian.missing(wanted) == ["alpha"]
+
+
+def test_while_packages_are_installed_no_service_starts_and_afterwards_services_are_as_before(tmp_path: Path) -> None:
+    policy = tmp_path / "policy-rc.d"
+
+    with debian.services_forbidden(policy):
+        assert subprocess.run([policy], check=False).returncode == 101
+
+    assert not policy.exists()
+
+
+def test_a_policy_of_the_machines_own_stays(tmp_path: Path) -> None:
+    policy = tmp_path / "policy-rc.d"
+    policy.write_text("mine")
+
+    with debian.services_forbidden(policy):
+        pass
+
+    assert policy.read_text() == "mine"
 
 
 def test_base_images_differ_when_their_packages_do_and_not_by_their_order() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 PORT: Final = 8000
-FRESH_SECONDS: Final = 3.0
+FRESH_SECONDS: Final = 5.0
 CHALLENGES: Final = "/.well-known/acme-challenge/"
 PAGE: Final = string.Template(Path(__file__).with_name("page.html").read_text())
 NEWEST_ORDER: Final = "SELECT coalesce(max(id), 0) FROM orders"

@@ -33,6 +33,13 @@ class Outcome(StrEnum):
         return self in {Outcome.OK, Outcome.CHANGED, Outcome.SKIPPED}
 
 
+class OnFailure(StrEnum):
+    """What a failed step means for the steps after it."""
+
+    STOP = "Stop"
+    CONTINUE = "Continue"
+
+
 class Severity(StrEnum):
     """How much a finding matters; declared from the least to the most severe."""
 

@@ -1,22 +1,14 @@
 """Steps: a name and exactly one action, built from the registry so that a new action needs no line here."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field, create_model
 
 from upkeep.actions.connections import Connection
-from upkeep.actions.contract import Action
+from upkeep.actions.contract import Action, OnFailure
 from upkeep.actions.fields import Duration, LabelName, OneOf
 from upkeep.actions.registry import step_actions
-
-
-class OnFailure(StrEnum):
-    """What a failed step means for the steps after it."""
-
-    STOP = "Stop"
-    CONTINUE = "Continue"
 
 
 class StepBase(OneOf):

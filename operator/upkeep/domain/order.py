@@ -9,10 +9,9 @@ from typing import Annotated, Any, Final
 from pydantic import Field, SerializeAsAny, field_validator
 
 from upkeep.actions.connections import Connection
-from upkeep.actions.contract import Action
+from upkeep.actions.contract import Action, OnFailure
 from upkeep.actions.fields import Duration, Model
 from upkeep.actions.registry import find
-from upkeep.api.steps import OnFailure
 
 ORDER_VARIABLE: Final = "UPKEEP_RUN_ORDER"
 CREDENTIALS_DIRECTORY: Final = "/var/run/upkeep/credentials"

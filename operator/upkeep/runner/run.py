@@ -12,9 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from upkeep.actions.contract import ActionError, Context, Finding, Outcome, Result, UncheckableError
+from upkeep.actions.contract import ActionError, Context, Finding, OnFailure, Outcome, Result, UncheckableError
 from upkeep.actions.fields import format_duration
-from upkeep.api.steps import OnFailure
 from upkeep.domain.order import OrderedStep, RunOrder
 from upkeep.domain.report import RunReport, StepReport
 from upkeep.runner.journal import FIELDS

@@ -14,12 +14,12 @@ from upkeep.actions.contract import (
     ActionError,
     Context,
     Finding,
+    OnFailure,
     Outcome,
     Result,
     Severity,
     UncheckableError,
 )
-from upkeep.api.steps import OnFailure
 from upkeep.domain.order import OrderedStep, RunOrder
 from upkeep.domain.report import RunReport
 from upkeep.runner.run import execute

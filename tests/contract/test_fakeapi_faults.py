@@ -302,6 +302,18 @@ class TestWatchEvents:
             fake_cluster.end_watches()
             assert await silent.content.read() == b""
 
+    async def test_a_silent_watch_gives_no_bookmarks_either(self) -> None:
+        async with FakeCluster(bookmark_interval=0.01) as cluster, aiohttp.ClientSession(cluster.url) as session:
+            cluster.faults.on_watch("configmaps").silence()
+            query = {
+                "watch": "true",
+                "allowWatchBookmarks": "true",
+                "resourceVersion": str(cluster.version),
+                "timeoutSeconds": "1",
+            }
+            async with session.get(CONFIGS, params=query) as response:
+                assert await response.content.read() == b""
+
     async def test_a_lost_event_is_never_told(self, fake_cluster: FakeCluster, client: aiohttp.ClientSession) -> None:
         fake_cluster.faults.on_watch("configmaps", nth=2).lose()
 

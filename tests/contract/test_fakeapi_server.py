@@ -148,6 +148,16 @@ class TestConfiguration:
         assert (served.status, unserved.status) == (200, 404)
         assert [item["metadata"]["name"] for item in definitions] == ["gadgets.example.com"]
 
+    async def test_a_dry_run_is_refused_rather_than_done(self, fake_cluster: FakeCluster) -> None:
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}}
+        async with (
+            aiohttp.ClientSession(fake_cluster.url) as client,
+            client.post(CONFIGS, json=body, params={"dryRun": "All"}) as response,
+        ):
+            assert response.status == 400
+
+        assert fake_cluster.list("ConfigMap") == []
+
     async def test_definitions_can_only_be_read(self, fake_cluster: FakeCluster) -> None:
         async with (
             aiohttp.ClientSession(fake_cluster.url) as client,

@@ -5,8 +5,8 @@ and its answer. It must never be kinder than the real server where controllers t
 finalizers, watches, defaults); `fakeapi.contract` holds what both must do, and the cluster tests run the same
 checks against a real API server.
 
-Known and deliberate differences: no schema or CEL validation, no RBAC, no admission webhooks; strategic merge
-patches are merged like RFC 7386 patches; server-side apply creates or merges, without conflicts and without
-removing what a manager no longer applies; lists are atomic in managedFields; Pods go at once when deleted, for
-there is no kubelet to wait for; garbage is collected at once instead of a moment later.
+Known and deliberate differences: no dry run (it is refused), no schema or CEL validation, no RBAC, no admission
+webhooks; strategic merge patches are merged like RFC 7386 patches; server-side apply creates or merges, without
+conflicts and without removing what a manager no longer applies; lists are atomic in managedFields; Pods go at once
+when deleted, for there is no kubelet to wait for; garbage is collected at once instead of a moment later.
 """

@@ -96,6 +96,9 @@ class Handlers:
             return self._document(call)
         if call.subresource and (call.subresource != "status" or not resource.status):
             return _no_such_path()
+        if query.get("dryRun") and call.is_write:
+            message = "the fake API server cannot do a dry run: it would commit"
+            raise errors.bad_request(message)
         allowed = {"get", "patch", "update"} if call.subresource else resource.verbs
         if call.verb not in allowed:
             raise errors.method_not_allowed()

@@ -6,6 +6,7 @@ object that it is given, nor look at versions: the store does that with whatever
 
 import json
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 import jsonpatch
@@ -25,6 +26,21 @@ Patch = Callable[[Record], Json]
 """Takes the stored version, returns the object that the client wants."""
 
 
+class _Test(jsonpatch.TestOperation):
+    """A `test` as the real server's library does it: what an object does not have equals null."""
+
+    def apply(self, obj: Any) -> Any:  # noqa: ANN401 -- any JSON can be patched
+        if self.operation.get("value", ...) is None:
+            container, key = self.pointer.to_last(obj)
+            if isinstance(container, dict) and key not in container:
+                return obj
+        return super().apply(obj)
+
+
+class _JsonPatch(jsonpatch.JsonPatch):
+    operations = MappingProxyType({**jsonpatch.JsonPatch.operations, "test": _Test})
+
+
 def json_patch(operations: object) -> Patch:
     """Return a patch of RFC 6902 operations.
 
@@ -38,12 +54,15 @@ def json_patch(operations: object) -> Patch:
     if not isinstance(operations, list):
         message = "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
         raise bad_request(message)
+    if not all(isinstance(operation, dict) for operation in operations):
+        message = "error decoding patch: json: cannot unmarshal a patch into Go value of type handlers.jsonPatchOp"
+        raise bad_request(message)
 
     def patch(record: Record) -> Json:
         # Decoding is the quickest deep copy there is, and the library may change what it is given.
         copy = json.loads(record.encoded())
         try:
-            patched: Json = jsonpatch.JsonPatch(operations).apply(copy, in_place=True)
+            patched: Json = _JsonPatch(operations).apply(copy, in_place=True, atomic=False)
         except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
             raise unprocessable_patch() from error
         return patched

@@ -88,9 +88,22 @@ class PatchContract:
         absent = await api.json_patch(api.widget("one"), {"op": "remove", "path": "/spec/none"})
         orphan = await api.json_patch(api.widget("one"), {"op": "add", "path": "/spec/none/x", "value": 1})
         shapeless = await api.request("PATCH", api.widget("one"), {"spec": {}}, content_type=JSON_PATCH)
+        senseless = await api.request("PATCH", api.widget("one"), [1], content_type=JSON_PATCH)
         missing = await api.json_patch(api.widget("none"), {"op": "add", "path": "/spec/x", "value": 1})
 
-        assert [answer.code for answer in (absent, orphan, shapeless, missing)] == [422, 422, 400, 404]
+        assert [answer.code for answer in (absent, orphan, shapeless, senseless, missing)] == [422, 422, 400, 400, 404]
+
+    async def test_a_json_patch_can_test_that_something_is_not_there(self, api: Api) -> None:
+        await api.made(api.widgets, widget("one", annotations={"a": "b"}))
+        absent = {"op": "test", "path": "/metadata/annotations/undo", "value": None}
+        add = {"op": "add", "path": "/metadata/annotations/undo", "value": "x"}
+
+        first = await api.json_patch(api.widget("one"), absent, add)
+        second = await api.json_patch(api.widget("one"), absent, add)
+        parentless = await api.json_patch(api.widget("one"), {"op": "test", "path": "/spec/none/none", "value": None})
+        beyond = await api.json_patch(api.widget("one"), {"op": "test", "path": "/spec/parts/9", "value": None})
+
+        assert [answer.code for answer in (first, second, parentless, beyond)] == [200, 422, 422, 422]
 
     async def test_strategic_merge_is_for_built_in_kinds(self, api: Api) -> None:
         await api.made(api.widgets, widget("one"))

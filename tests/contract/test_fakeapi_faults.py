@@ -249,6 +249,16 @@ class TestTarget:
         async with client.get(f"{CONFIGS}/one") as response:
             assert response.status == 200
 
+    async def test_kinds_can_be_left_alone_and_are_not_counted(
+        self, fake_cluster: FakeCluster, client: aiohttp.ClientSession
+    ) -> None:
+        rule = fake_cluster.faults.on("create", without=("leases", "configmaps"), nth=1).answer(500)
+
+        assert await create(client, "one") == 201
+        assert rule.seen == 0
+        async with client.post(JOBS, json={"metadata": {"name": "one"}}) as response:
+            assert response.status == 500
+
     async def test_a_rule_counts_only_what_it_names(
         self, fake_cluster: FakeCluster, client: aiohttp.ClientSession
     ) -> None:

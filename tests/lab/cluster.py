@@ -48,8 +48,6 @@ def down(home: Home, report: Report) -> None:
     recorded = state.load(home)
     if recorded and recorded.kind == "kind":
         kind.down(home, report)
-    elif recorded is None and not homebuilt.remains(home):
-        report.say("There is no cluster.")
     else:
         homebuilt.down(home, report)
 

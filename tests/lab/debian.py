@@ -25,6 +25,7 @@ CLUSTER = {
     "runc": "runc",
     "ip": "iproute2",
     "nft": "nftables",
+    "iptables": "iptables",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
     "conntrack": "conntrack",
     "openssl": "openssl",

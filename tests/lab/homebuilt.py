@@ -69,7 +69,7 @@ def up(home: Home, report: Report) -> State:
     if state and state.boot == this_boot() and all(running(home, name) for name in COMPONENTS):
         return state
     if state is None or state.boot != this_boot() or not any(running(home, name) for name in COMPONENTS):
-        state = _begin(home, report, remains=state)
+        state = _begin(home, report)
     with report.step("Starting the cluster", total=len(COMPONENTS)) as step:
         _start(home, state, pause=pause, step=step)
     return state
@@ -77,8 +77,12 @@ def up(home: Home, report: Report) -> State:
 
 def down(home: Home, report: Report) -> None:
     """Stop everything and leave nothing behind but the logs and the caches."""
-    require_root()
     state = load(home)
+    if state is None:
+        # Whatever there may be under the same names is that of a lab with another cache.
+        report.say("There is no cluster.")
+        return
+    require_root()
     with report.step("Stopping the cluster") as step:
         for record in reversed(records(home)):
             if record.name != "containerd":
@@ -90,11 +94,10 @@ def down(home: Home, report: Report) -> None:
     with report.step("Removing mounts, network and files"):
         mount.release(home.root)
         cgroup.remove()
-        if state is not None:
-            network.remove()
-            network.restore_settings(state.settings if state.boot == this_boot() else {})
+        network.remove()
+        network.restore_settings(state.settings if state.boot == this_boot() else {})
         remove_traces(home)
-        for path in home.cluster.iterdir() if home.cluster.exists() else ():
+        for path in home.cluster.iterdir():
             if path not in (home.logs, home.state):
                 _delete(path)
         home.state.unlink(missing_ok=True)
@@ -103,18 +106,13 @@ def down(home: Home, report: Report) -> None:
 def _stop_runtime(home: Home) -> None:
     if running(home, "containerd"):
         runtime.forget_containers(home)
-    elif load(home) is not None:
+    else:
         # Nobody is left to ask, so what it knows of containers cannot be told from what it knows of images.
         shutil.rmtree(home.layers, ignore_errors=True)
     stop(home, "containerd")
     for pid in shims(home):
         if (ticks := started(pid)) is not None:
             end(pid, ticks)
-
-
-def remains(home: Home) -> bool:
-    """Whether there is anything that `down` would remove although no cluster is recorded."""
-    return bool(records(home) or cgroup.members() or mount.below(home.root, mount.MOUNTS.read_text()))
 
 
 def require_root() -> None:
@@ -163,9 +161,9 @@ def remove_traces(home: Home) -> None:
             path.rmdir()
 
 
-def _begin(home: Home, report: Report, *, remains: State | None) -> State:
-    """Clear what an earlier cluster left, prepare the machine and record how it was."""
-    if remains is not None:
+def _begin(home: Home, report: Report) -> State:
+    """Clear what an earlier cluster left, choose ports and record how the machine was."""
+    if load(home) is not None:
         down(home, report)
     elif network.bridge_exists() or network.proxy_table_exists():
         message = (
@@ -188,6 +186,7 @@ def _begin(home: Home, report: Report, *, remains: State | None) -> State:
 def _start(home: Home, state: State, *, pause: Archive, step: Step) -> None:
     network.raise_bridge()
     network.change_settings()
+    network.open_firewall()
     cgroup.create()
     plane = ControlPlane(home=home, ports=state.ports)
     node = Node(plane=plane)
@@ -228,6 +227,7 @@ def node_ready(answer: bytes | None) -> bool:
 
 
 def require_short_path(home: Home) -> None:
+    """Raise if containerd's socket would have a longer path than Linux allows."""
     if len(str(home.containerd_socket)) + len(".ttrpc") > LONGEST_SOCKET_PATH:
         message = f"{home.root} is too long a path for Unix sockets. Name a shorter directory by UPKEEP_CACHE."
         raise LabError(message)

@@ -16,7 +16,7 @@ from lab.access import KIND_CONTEXT
 from lab.command import follow, run, succeeds
 from lab.home import SOURCES, TREE
 from lab.images import OPERATOR_IMAGE, SHOP_IMAGE
-from lab.ingress import CONTOUR, LOOPBACK
+from lab.ingress import CONTOUR, LOOPBACK, ingress_class
 from lab.port import PREFERRED, choose
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def start_ingress(home: Home, report: Report) -> None:
     manifest = toolchain.module_directory(CONTOUR) / Path("examples", "render", "contour.yaml")
     kubectl: list[str | Path] = [tools.kubectl(home), f"--kubeconfig={home.kubeconfig}", f"--context={KIND_CONTEXT}"]
     with report.step("Installing Contour and Envoy"):
-        run([*kubectl, "apply", "--server-side", f"--filename={manifest}"], doing="Installing Contour and Envoy")
+        apply: list[str | Path] = [*kubectl, "apply", "--server-side"]
+        run([*apply, f"--filename={manifest}"], doing="Installing Contour and Envoy")
+        run([*apply, "--filename=-"], doing="Making Contour the default", stdin=json.dumps(ingress_class()))
         waiting = ["rollout", "status", "daemonset/envoy", "--namespace=projectcontour", "--timeout=300s"]
         run([*kubectl, *waiting], doing="Waiting for Envoy")

@@ -75,9 +75,35 @@ def proxy_table_exists() -> bool:
     return any(succeeds(["nft", "list", "table", family, "kube-proxy"]) for family in PROXY_TABLES)
 
 
+def firewall_rules() -> list[tuple[str, ...]]:
+    """Return what must be let through where the machine's own firewall drops what it does not know."""
+    return [
+        ("INPUT", "-i", BRIDGE, "-j", "ACCEPT"),
+        ("FORWARD", "-i", BRIDGE, "-j", "ACCEPT"),
+        ("FORWARD", "-o", BRIDGE, "-j", "ACCEPT"),
+    ]
+
+
+def open_firewall() -> None:
+    """Let Pods' packets through chains that drop by default, as Docker and ufw make them; else change nothing."""
+    doing = f"Letting packets of {BRIDGE} through the firewall"
+    for rule in firewall_rules():
+        drops = run(["iptables", "-S", rule[0]], doing=doing).startswith(f"-P {rule[0]} DROP")
+        if drops and not succeeds(["iptables", "-C", *rule]):
+            run(["iptables", "-I", *rule], doing=doing)
+
+
+def close_firewall() -> None:
+    """Take back what `open_firewall` did."""
+    for rule in firewall_rules():
+        if succeeds(["iptables", "-C", *rule]):
+            run(["iptables", "-D", *rule], doing="Removing the lab's rules from the firewall")
+
+
 def remove() -> None:
-    """Remove the bridge, every veth that still hangs on it, and kube-proxy's tables."""
+    """Remove the bridge, every veth that still hangs on it, kube-proxy's tables and the firewall's openings."""
     doing = "Removing the lab's network"
+    close_firewall()
     if bridge_exists():
         for link in json.loads(run(["ip", "-j", "link", "show", "master", BRIDGE], doing=doing) or "[]"):
             if link:

@@ -10,6 +10,8 @@ from lab import base, cgroup, debian, homebuilt, toolchain
 from lab.command import follow, run, succeeds, tail
 from lab.failure import LabError
 from lab.home import SOURCES, Home
+from lab.process import alive, launch, stop
+from lab.report import Report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +47,17 @@ def test_without_root_one_reads_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
 
     with pytest.raises(LabError, match=r"needs root.*UPKEEP_CONTEXT"):
         homebuilt.require_root()
+
+
+def test_what_the_lab_has_no_record_of_it_does_not_take_down(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    stranger = launch(home, "stranger", ["sleep", "300"])
+    try:
+        homebuilt.down(home, Report())
+
+        assert alive(stranger)
+        assert "There is no cluster." in capsys.readouterr().out
+    finally:
+        stop(home, "stranger")
 
 
 def test_a_cache_too_deep_for_unix_sockets_is_refused_by_name(tmp_path: Path) -> None:

@@ -17,8 +17,6 @@ _CONNECT_ADVICE: Final = (
     ("certificate authentication failed", "check the Secret {secret!r}"),
     ("no pg_hba.conf entry", "allow this user and database in the server's pg_hba.conf, or check sslMode"),
     ("permission denied for database", "GRANT CONNECT ON DATABASE to the user in the Secret {secret!r}"),
-    ("database", "check `database` of connection {connection!r}"),
-    ("role", "check `username` in the Secret {secret!r}"),
     ("does not support SSL", "set sslMode to prefer or disable, or turn TLS on at the server"),
     ("does not match host name", "set `host` to a name in the server's certificate, or use sslMode verify-ca"),
     ("certificate", "check `ca.crt` in the Secret {secret!r} and the server's certificate"),
@@ -33,6 +31,8 @@ _CONNECT_ADVICE: Final = (
     ("too many clients", "free or raise max_connections at the server"),
     ("connection slots", "free or raise max_connections at the server"),
     ("too many connections", "free or raise the connection limit of the role or database"),
+    ('database "', "check `database` of connection {connection!r}"),
+    ('role "', "check `username` in the Secret {secret!r}"),
 )
 _OTHER_ADVICE: Final = "check host, port and the Secret {secret!r}"
 

@@ -1,0 +1,58 @@
+"""Parameters that cannot hold together are refused with the sentence that the API server says too."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from upkeep.actions.registry import find
+
+_CASES = [
+    ("postgresVacuum", {"connection": "db", "full": True}, "set allowDowntime: true as well"),
+    ("postgresVacuum", {"connection": "db", "tables": []}, "at least 1 item"),
+    ("postgresVacuum", {"connection": "db", "minDeadRatio": 2}, "less than or equal to 1"),
+    ("postgresVacuum", {"connection": "db", "lockTimeout": "5 seconds"}, "is not a duration: write for example 30s"),
+    ("postgresVacuum", {"connection": "db", "table": ["orders"]}, "Extra inputs are not permitted"),
+    ("postgresDeadTuples", {"connection": "db", "warningRatio": 0.5}, "criticalRatio must not be below warningRatio"),
+    ("postgresBloat", {"connection": "db", "threshold": 0.5}, "greater than or equal to 1"),
+    ("redisMemory", {"connection": "c", "warningPercent": 99}, "criticalPercent must not be below warningPercent"),
+    ("httpCheck", {"url": "http://shop/", "warningAfter": "3s"}, "criticalAfter must not be below warningAfter"),
+    ("httpCheck", {"url": "http://shop/", "method": "HEAD", "bodyContains": "ok"}, "a HEAD request has no body"),
+    ("httpCheck", {"url": "http://shop/", "method": "POST"}, "'GET' or 'HEAD'"),
+    ("httpCheck", {"url": "http://shop/", "samples": 51}, "less than or equal to 50"),
+    ("httpCheck", {"url": "ftp://shop/"}, "should match pattern"),
+    ("httpCheck", {"url": "http://user:password@shop/"}, "should match pattern"),
+    ("httpCheck", {"url": "http://"}, "should match pattern"),
+    ("httpCheck", {"url": "http://shop/a b"}, "should match pattern"),
+]
+
+
+@pytest.mark.parametrize(("name", "parameters", "message"), _CASES)
+def test_a_mistake_is_explained(name: str, parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        find(name).model_validate(parameters)
+    assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("postgresVacuum", {"connection": "db"}),
+        ("postgresVacuum", {"connection": "db", "full": True, "allowDowntime": True, "tables": ["public.orders"]}),
+        ("postgresDeadTuples", {"connection": "db", "warningRatio": 0.2, "criticalRatio": 0.2}),
+        ("postgresBloat", {"connection": "db"}),
+        ("redisMemory", {"connection": "cache"}),
+        ("httpCheck", {"url": "https://shop.shop.svc:8443/health?deep=1#top", "criticalAfter": "1m", "samples": 50}),
+        ("httpCheck", {"url": "http://[::1]:8080"}),
+    ],
+)
+def test_what_is_right_survives_the_way_to_the_job(name: str, parameters: dict[str, Any]) -> None:
+    action = find(name).model_validate(parameters)
+    assert find(name).model_validate_json(action.model_dump_json(by_alias=True, exclude_none=True)) == action
+
+
+def test_every_rule_of_an_action_has_a_message_for_people() -> None:
+    for name in ("postgresVacuum", "postgresDeadTuples", "redisMemory", "httpCheck"):
+        rules = find(name).rules()
+        assert rules
+        assert all(rule["rule"] and rule["message"] for rule in rules)

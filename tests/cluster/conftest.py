@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 
-from cluster.kubectl import Kubectl
+from cluster.kubectl import Kubectl, read
 from lab import access, tools
 
 ROOT: Final = Path(__file__).parents[2]
 DEFINITIONS: Final = ROOT / "crds"
+OWNED_BY_THE_RELEASE: Final = {
+    "helm.sh/resource-policy": "keep",
+    "meta.helm.sh/release-name": "upkeep",
+    "meta.helm.sh/release-namespace": "upkeep-system",
+}
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +29,21 @@ def kubectl() -> Kubectl:
 
 @pytest.fixture(scope="session")
 def definitions(kubectl: Kubectl) -> Iterator[None]:
-    """Our custom resource definitions as they are in this tree; removed again where the tests brought them."""
-    present = kubectl.run("get", "customresourcedefinitions", "--output=name")
-    apply = ("apply", "--server-side", "--force-conflicts", "--field-manager=upkeep-tests")
-    kubectl.run(*apply, f"--filename={DEFINITIONS}")
+    """Our custom resource definitions as they are in this tree; removed again where the tests brought them.
+
+    They are applied as Helm applies them for the release `upkeep`, so that it finds its own when it comes or goes on.
+    """
+    present = "upkeep.dev" in kubectl.run("get", "customresourcedefinitions", "--output=name")
+    if kubectl.attempt("diff", "--server-side", "--force-conflicts", f"--filename={DEFINITIONS}").returncode != 0:
+        found = read(*DEFINITIONS.glob("*.yaml"))
+        for definition in found:
+            definition["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "Helm"
+            definition["metadata"]["annotations"] = OWNED_BY_THE_RELEASE
+        apply = ("apply", "--server-side", "--force-conflicts", "--field-manager=helm", "--filename=-")
+        kubectl.run(*apply, stdin=yaml.safe_dump_all(found))
     kubectl.run("wait", "--for=condition=Established", f"--filename={DEFINITIONS}", "--timeout=30s")
     yield
-    if "upkeep.dev" not in present:
+    if not present:
         kubectl.run("delete", f"--filename={DEFINITIONS}")
 
 

@@ -1,6 +1,7 @@
 """What the chart renders, as Helm and a real API server see it."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Final
@@ -60,15 +61,18 @@ def test_helm_finds_nothing_to_criticise() -> None:
 
 
 def test_the_kustomize_install_is_what_the_chart_renders() -> None:
-    assert (INSTALL / "upkeep.yaml").read_text() == _rendered(), "run `make generate`"
+    rendered = _rendered({"crds": {"install": False}})
+
+    assert (INSTALL / "upkeep.yaml").read_text() == rendered, "run `make generate`"
 
 
 def test_kustomize_gives_jobs_and_pages_the_image_of_the_operator(kubectl: Kubectl, tmp_path: Path) -> None:
-    for path in INSTALL.iterdir():
-        text = path.read_text().replace("- name: localhost/upkeep\n", "- name: localhost/upkeep\n    newTag: other\n")
-        (tmp_path / path.name).write_text(text)
+    copy = shutil.copytree(INSTALL, tmp_path / "install")
+    text = (copy / "kustomization.yaml").read_text()
+    changed = text.replace("- name: localhost/upkeep\n", "- name: localhost/upkeep\n    newTag: other\n")
+    (copy / "kustomization.yaml").write_text(changed)
 
-    objects = parse(kubectl.run("kustomize", str(tmp_path)))
+    objects = parse(kubectl.run("kustomize", str(copy)))
 
     assert _container(objects)["image"] == "localhost/upkeep:other"
     assert _environment(objects)["UPKEEP_IMAGE"] == "localhost/upkeep:other"
@@ -113,7 +117,14 @@ def test_with_watched_namespaces_there_are_rights_in_these_and_nowhere_else() ->
     assert _environment(objects)["UPKEEP_WATCH_NAMESPACES"] == "shop,blog"
 
 
-def test_without_its_definitions_nothing_of_them_is_rendered() -> None:
+def test_uninstalling_keeps_the_definitions_and_all_that_is_made_of_them() -> None:
+    definitions = _of(parse(_rendered()), "CustomResourceDefinition")
+
+    assert len(definitions) == 3
+    assert {found["metadata"]["annotations"]["helm.sh/resource-policy"] for found in definitions} == {"keep"}
+
+
+def test_somebody_else_may_bring_the_definitions() -> None:
     assert _of(parse(_rendered({"crds": {"install": False}})), "CustomResourceDefinition") == []
 
 

@@ -13,7 +13,8 @@ import yaml
 
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "charts" / "upkeep"
-RENDERED: Final = ROOT / "manifests" / "install" / "upkeep.yaml"
+INSTALL: Final = ROOT / "manifests" / "install"
+RENDERED: Final = INSTALL / "upkeep.yaml"
 
 Object = dict[str, Any]
 Rule = tuple[str, str, str]
@@ -58,19 +59,19 @@ def container(deployment: Object) -> Object:
     return found
 
 
-def test_the_chart_carries_the_definitions_that_the_models_generate() -> None:
-    generated = {path.name: path.read_text() for path in (ROOT / "crds").glob("*.yaml")}
-    carried = {path.name: path.read_text() for path in (CHART / "files" / "crds").glob("*.yaml")}
+@pytest.mark.parametrize("folder", [CHART / "files" / "crds", INSTALL / "crds"], ids=["chart", "kustomize"])
+def test_what_installs_the_definitions_has_those_that_the_models_generate(folder: Path) -> None:
+    generated = {path.name: path.read_text() for path in (ROOT / "crds").iterdir()}
+    carried = {path.name: path.read_text() for path in folder.iterdir()}
 
     assert carried == generated
 
 
-def test_uninstalling_keeps_the_definitions_and_all_that_is_made_of_them(objects: list[Object]) -> None:
-    definitions = [found for found in objects if found["kind"] == "CustomResourceDefinition"]
+def test_kustomize_installs_every_file_that_is_there() -> None:
+    listed = yaml.safe_load((INSTALL / "kustomization.yaml").read_text())["resources"]
+    there = [str(path.relative_to(INSTALL)) for path in INSTALL.rglob("*.yaml") if path.name != "kustomization.yaml"]
 
-    assert len(definitions) == 3
-    for definition in definitions:
-        assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert sorted(listed) == sorted(there)
 
 
 def test_the_operator_may_do_exactly_this(objects: list[Object]) -> None:

@@ -52,7 +52,7 @@ def up(home: Home, state: State, report: Report) -> str:
     """
     if ready(home, state):
         return address(state)
-    envoy = tools.envoy(home)
+    envoy = tools.envoy(home, report)
     plane = ControlPlane(home=home, ports=state.ports)
     if not plane.ready():
         message = "Starting the ingress: the cluster does not answer. Bring it up first (make cluster)."

@@ -99,7 +99,11 @@ def load_images(home: Home, report: Report) -> None:
 def start_ingress(home: Home, report: Report) -> None:
     """Install Contour and Envoy as their project ships them, as the default ingress class."""
     manifest = toolchain.module_directory(CONTOUR) / Path("examples", "render", "contour.yaml")
-    kubectl: list[str | Path] = [tools.kubectl(home), f"--kubeconfig={home.kubeconfig}", f"--context={KIND_CONTEXT}"]
+    kubectl: list[str | Path] = [
+        tools.kubectl(home, report),
+        f"--kubeconfig={home.kubeconfig}",
+        f"--context={KIND_CONTEXT}",
+    ]
     with report.step("Installing Contour and Envoy"):
         apply: list[str | Path] = [*kubectl, "apply", "--server-side"]
         run([*apply, f"--filename={manifest}"], doing="Installing Contour and Envoy")

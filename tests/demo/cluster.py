@@ -42,7 +42,9 @@ class Cluster:
 
     def get(self, kind: str, name: str, namespace: str = SHOP) -> dict[str, Any]:
         """One object."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-n", namespace, "-o", "json"))
+        found: dict[str, Any] = json.loads(
+            self.kubectl("get", kind, name, "-n", namespace, "-o", "json", "--show-managed-fields")
+        )
         return found
 
     def list(self, kind: str, namespace: str = SHOP, selector: str = "") -> list[dict[str, Any]]:

@@ -44,7 +44,9 @@ def watch_opening(cluster: Cluster, claims: Claims, report: Report) -> None:
     equal = semantically_equal(before, after)
     claims.claim("the Ingress is as it was before", holds=equal, seen="spec, labels and annotations compared")
     owners = {entry["manager"] for entry in after["metadata"].get("managedFields", [])}
-    claims.claim("and Upkeep owns nothing of it", holds="upkeep" not in owners, seen=", ".join(sorted(owners)))
+    claims.claim(
+        "and Upkeep owns nothing of it", holds=bool(owners) and "upkeep" not in owners, seen=", ".join(sorted(owners))
+    )
 
 
 def _window() -> dict[str, Any]:

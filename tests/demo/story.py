@@ -84,12 +84,16 @@ def undo(*, keep_cluster: bool) -> None:
 def install(cluster: Cluster, claims: Claims, report: Report) -> None:
     """Upkeep by its chart: two replicas, one leading."""
     repository, _, tag = cluster.access.image.rpartition(":")
+    again = bool(cluster.list("deployments", OPERATOR_NAMESPACE))
     with report.step("helm upgrade --install upkeep charts/upkeep"):
         cluster.helm(
             *("upgrade", "--install", "upkeep", str(ROOT / "charts" / "upkeep")),
             *("--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait", "--timeout", "3m"),
             *("--set", f"image.repository={repository}", "--set", f"image.tag={tag}"),
         )
+        if again:  # the tag stays the same while the image changes
+            cluster.kubectl("rollout", "restart", "deployment/upkeep", "-n", OPERATOR_NAMESPACE)
+            cluster.kubectl("rollout", "status", "deployment/upkeep", "-n", OPERATOR_NAMESPACE, "--timeout=120s")
     deployment = cluster.list("deployments", OPERATOR_NAMESPACE)[0]
     ready = deployment["status"].get("readyReplicas", 0)
     claims.claim("two replicas of the operator are ready", holds=ready == 2, seen=f"{ready} ready")
@@ -168,7 +172,7 @@ def look_back(cluster: Cluster, claims: Claims, report: Report) -> None:
     wanted = {"RunStarted", "RunSucceeded", "WindowOpened", "WindowCompleted"}
     claims.claim("Events tell what happened", holds=wanted <= reasons, seen=", ".join(sorted(reasons)))
     metrics = cluster.kubectl(
-        "get", "--raw", f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/services/upkeep:http/proxy/metrics"
+        "get", "--raw", f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/services/upkeep-metrics:http/proxy/metrics"
     )
     for name in (
         'upkeep_maintenance_last_run{namespace="shop",task="nightly-care"}',
@@ -180,7 +184,7 @@ def look_back(cluster: Cluster, claims: Claims, report: Report) -> None:
         line = next((line for line in metrics.splitlines() if line.startswith(name)), "")
         claims.claim(f"/metrics has {name.partition('{')[0]}", holds=bool(line), seen=line.rpartition(" ")[2])
     described = cluster.kubectl("describe", "mt", "nightly-care", "-n", SHOP)
-    report.say("\nkubectl -n shop describe mt nightly-care\n" + described[described.index("Status:") :])
+    report.say("\nkubectl -n shop describe mt nightly-care\n" + described[described.index("\nStatus:") :])
 
 
 def snapshots(cluster: Cluster) -> list[dict[str, str]]:

@@ -125,9 +125,7 @@ class CustomJob(Model):
         default_factory=list
     )
     """Environment variables."""
-    volumes: Annotated[list[Volume], Field(max_length=32, json_schema_extra=BY_NAME)] = Field(
-        default_factory=list
-    )
+    volumes: Annotated[list[Volume], Field(max_length=32, json_schema_extra=BY_NAME)] = Field(default_factory=list)
     """Volumes and where they are mounted."""
     working_dir: Annotated[str | None, Field(max_length=512, pattern=r"^/")] = None
     """Directory in which the command starts."""

@@ -131,7 +131,7 @@ def custom_resource_definition(kind: Kind) -> Schema:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": structural_schema(kind.spec),
-            "status": structural_schema(kind.status),
+            "status": _without_defaults(structural_schema(kind.status)),
         },
     }
     return {
@@ -197,6 +197,16 @@ def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - a default is any JSON v
     if not isinstance(value, dict):
         return value
     return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+
+
+def _without_defaults(schema: Schema) -> Schema:
+    """A status holds what was written; the API server must not fill it up with what is empty."""
+    bare = {key: value for key, value in schema.items() if key != "default"}
+    if "properties" in bare:
+        bare["properties"] = {name: _without_defaults(child) for name, child in bare["properties"].items()}
+    if isinstance(bare.get("items"), dict):
+        bare["items"] = _without_defaults(bare["items"])
+    return bare
 
 
 def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -20,8 +20,8 @@ class Condition(Model):
     """True, False or Unknown."""
     reason: str
     """One CamelCase word for programs."""
-    message: str = ""
-    """A sentence for people that says what to do."""
+    message: str
+    """A sentence for people that says what to do; may be empty."""
     last_transition_time: Timestamp
     """When `status` last changed."""
     observed_generation: int | None = None
@@ -106,9 +106,9 @@ class RunSummary(OccurrenceRecord):
 
     findings: Annotated[Sequence[FindingSummary], Field(max_length=20)] = ()
     """The worst findings."""
-    critical_findings: int = 0
+    critical_findings: int | None = None
     """Number of critical findings."""
-    warning_findings: int = 0
+    warning_findings: int | None = None
     """Number of warnings."""
     steps: Annotated[Sequence[StepSummary], Field(max_length=64)] = ()
     """Its steps."""

@@ -205,8 +205,8 @@ class Applier:
 
 
 def dump(status: ResourceStatus) -> dict[str, Any]:
-    """A status as it is written: camelCase, without what is empty."""
-    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    """A status as it is written: camelCase, without what is empty or zero."""
+    return status.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

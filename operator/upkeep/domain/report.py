@@ -165,7 +165,7 @@ def _excess(finding: Finding) -> float:
 
 
 def _praise(steps: Sequence[StepReport], findings: Sequence[Finding]) -> str:
-    done = f"{len(steps)} step{'s' if len(steps) != 1 else ''} done"
+    done = f"{len(steps)} steps done" if len(steps) != 1 else steps[0].message or "done"
     if not findings:
         return done
     return f"{done}, {len(findings)} finding{'s' if len(findings) != 1 else ''}, worst: {findings[0].object}"

@@ -33,7 +33,7 @@ from upkeep.domain.schedule import ScheduleError, occurrence_end
 from upkeep.domain.spec import explain
 from upkeep.domain.timetable import Reason, Timetable, anchored, missed, skipped
 from upkeep.domain.window.mode import enter, holds_any, leave, survey
-from upkeep.domain.window.outcome import Ending, conditions, result, spec_problem
+from upkeep.domain.window.outcome import Ending, conditions, result, spec_problem, task_events
 from upkeep.domain.window.plan import Progress, advance, window_occasion
 from upkeep.domain.window.snapshot import WindowSnapshot
 from upkeep.domain.work import steps_work
@@ -206,6 +206,7 @@ class _Stage:
         if self.spec and self.spec.plan:
             progress = advance(self.snapshot, self.spec.plan, start=self.start, closing=over)
         stage = self.becoming(tasks=progress.tasks).doing(*progress.starts).waking(self.end, self._settling())
+        stage = replace(stage, events=(*stage.events, *task_events(self.current.tasks, progress.tasks)))
         if not progress.over and not over:
             return replace(stage, phase=WindowPhase.ACTIVE)
         if self.spec and self.spec.verify and self.current.verified is None and not over:

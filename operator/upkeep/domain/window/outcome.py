@@ -7,7 +7,15 @@ from enum import StrEnum
 from upkeep.actions.contract import Outcome
 from upkeep.api.status import Condition, RunSummary, StepSummary, Trigger
 from upkeep.api.status import Ending as RecordEnding
-from upkeep.api.window import TargetState, TaskState, WindowOccurrence, WindowPhase, WindowSpec, WindowStatus
+from upkeep.api.window import (
+    PlannedTaskStatus,
+    TargetState,
+    TaskState,
+    WindowOccurrence,
+    WindowPhase,
+    WindowSpec,
+    WindowStatus,
+)
 from upkeep.domain.conditions import Fact, Problem, merge, readiness
 from upkeep.domain.decision import Announce, EventType
 from upkeep.domain.history import Ledger, last_run_fact
@@ -97,6 +105,26 @@ def result(snapshot: WindowSnapshot, occurrence: WindowOccurrence, ending: Endin
         message=summary.message,
     )
     return summary, event
+
+
+def task_events(before: Sequence[PlannedTaskStatus], after: Sequence[PlannedTaskStatus]) -> list[Announce]:
+    """What to say about tasks whose state has changed."""
+    known = {task.name: task.state for task in before}
+    events = []
+    for task in after:
+        if task.state in _SAID and known.get(task.name) is not task.state:
+            kind, reason = _SAID[task.state]
+            details = ": ".join(part for part in (task.reason, task.message or task.job or "") if part)
+            events.append(Announce(type=kind, reason=reason, message=f"{task.name}: {details}"[:1000]))
+    return events
+
+
+_SAID = {
+    TaskState.RUNNING: (EventType.NORMAL, "TaskStarted"),
+    TaskState.SUCCEEDED: (EventType.NORMAL, "TaskSucceeded"),
+    TaskState.FAILED: (EventType.WARNING, "TaskFailed"),
+    TaskState.SKIPPED: (EventType.WARNING, "TaskSkipped"),
+}
 
 
 def conditions(

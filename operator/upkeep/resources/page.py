@@ -165,7 +165,7 @@ def _container(image: str) -> Manifest:
         ],
         "readinessProbe": {"httpGet": {"path": "/healthz", "port": "health"}, "periodSeconds": 2, "timeoutSeconds": 2},
         "resources": {
-            "requests": {"cpu": "10m", "memory": "48Mi"},
+            "requests": {"cpu": "10m", "memory": "32Mi"},
             "limits": {"memory": "128Mi"},
         },
         "securityContext": {

@@ -11,6 +11,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from upkeep.controller.operator import LEASE_NAME
+
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "charts" / "upkeep"
 INSTALL: Final = ROOT / "manifests" / "install"
@@ -21,23 +23,23 @@ Rule = tuple[str, str, str]
 
 IN_WATCHED_NAMESPACES: Final = {
     "upkeep.dev": {
-        "maintenancetasks": {"get", "list", "watch"},
+        "maintenancetasks": {"list", "watch"},
         "maintenancewindows": {"get", "list", "watch", "patch"},
-        "backuppolicies": {"get", "list", "watch"},
+        "backuppolicies": {"list", "watch"},
         "maintenancetasks/status": {"patch"},
         "maintenancewindows/status": {"patch"},
         "backuppolicies/status": {"patch"},
     },
     "batch": {"jobs": {"get", "list", "watch", "create", "delete"}},
     "": {
-        "pods": {"get", "list", "watch"},
+        "pods": {"list", "watch"},
         "services": {"get", "create", "patch", "delete"},
         "configmaps": {"get", "create", "patch", "delete"},
-        "events": {"create", "patch"},
+        "events": {"create"},
     },
     "networking.k8s.io": {"ingresses": {"get", "list", "watch", "patch"}},
     "apps": {"deployments": {"get", "create", "patch", "delete"}},
-    "discovery.k8s.io": {"endpointslices": {"get", "list"}},
+    "discovery.k8s.io": {"endpointslices": {"list"}},
 }
 IN_OWN_NAMESPACE: Final = {"coordination.k8s.io": {"leases": {"get", "create", "update"}}}
 
@@ -81,6 +83,12 @@ def test_the_operator_may_do_exactly_this(objects: list[Object]) -> None:
     assert set(_granted(everywhere)) == set(_flat(IN_WATCHED_NAMESPACES))
     assert set(_granted(at_home)) == set(_flat(IN_OWN_NAMESPACE))
     assert at_home["metadata"]["namespace"] == "upkeep-system"
+
+
+def test_the_operator_touches_no_lease_but_its_own(objects: list[Object]) -> None:
+    by_verb = {verb: rule for rule in _one(objects, "Role", "upkeep-leader")["rules"] for verb in rule["verbs"]}
+
+    assert by_verb["get"]["resourceNames"] == by_verb["update"]["resourceNames"] == [LEASE_NAME]
 
 
 def test_no_role_reads_secrets_or_grants_what_it_has_not(objects: list[Object]) -> None:

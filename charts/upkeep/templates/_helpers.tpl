@@ -45,7 +45,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "upkeep.rules" -}}
 - apiGroups: [upkeep.dev]
   resources: [maintenancetasks, backuppolicies]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [upkeep.dev]
   # patch: the finalizer that is held while an Ingress shows the maintenance page.
   resources: [maintenancewindows]
@@ -59,7 +59,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [networking.k8s.io]
   # patch: maintenance mode and the way back.
   resources: [ingresses]
@@ -75,8 +75,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [discovery.k8s.io]
   # Whether the maintenance page is ready to serve.
   resources: [endpointslices]
-  verbs: [get, list]
+  verbs: [list]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end -}}

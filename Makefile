@@ -57,6 +57,7 @@ layers: $(VENV)/ready
 generated: $(VENV)/ready
 	@$(SAY) "generated files are in sync"
 	@$(PYTHON) -m upkeep.api.crd --check crds charts/upkeep/files/crds
+	@$(PYTHON) -m upkeep.api.reference --check docs/reference
 
 unit: $(VENV)/ready
 	@$(SAY) "unit tests"
@@ -81,6 +82,7 @@ bench: cluster ## Print how fast schedules become Jobs, beside the CronJob contr
 .PHONY: generate lock
 generate: $(VENV)/ready ## Write the CRDs and what follows from them
 	@$(PYTHON) -m upkeep.api.crd crds charts/upkeep/files/crds
+	@$(PYTHON) -m upkeep.api.reference docs/reference
 
 lock: $(VENV)/ready ## Pin all dependencies anew, by hash
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \

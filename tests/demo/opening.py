@@ -67,6 +67,9 @@ def _look_on(cluster: Cluster, report: Report) -> list[tuple[int, httpx.Response
         if not seen or seen[-1][0] != answer.status_code:
             seen.append((answer.status_code, answer))
             report.say(f"    {datetime.now(UTC):%H:%M:%S}  HTTP {answer.status_code}")
+        elif "Retry-After" not in seen[-1][1].headers:
+            # In the first moment Envoy itself may answer, until it has heard of the page's endpoints.
+            seen[-1] = (answer.status_code, answer)
         now = cluster.get("mw", WINDOW).get("status", {}).get("phase", "")
         if now != phase:
             phase = now

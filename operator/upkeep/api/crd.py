@@ -7,7 +7,6 @@ schemas, so references are inlined, `X | None` becomes an optional X, and what o
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -15,6 +14,7 @@ import yaml
 from upkeep.actions.fields import Model
 from upkeep.api import GROUP, VERSION
 from upkeep.api.backup import BackupSpec, BackupStatus
+from upkeep.api.generated import write_or_check
 from upkeep.api.task import TaskSpec, TaskStatus
 from upkeep.api.window import WindowSpec, WindowStatus
 
@@ -232,21 +232,7 @@ def render(kind: Kind) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Write one file a kind into each directory; with `--check`, only say which of them differ."""
-    directories = [Path(argument) for argument in arguments if argument != "--check"]
-    stale = []
-    for directory in directories:
-        for kind in KINDS:
-            path, text = directory / f"{kind.crd_name}.yaml", render(kind)
-            if path.is_file() and path.read_text() == text:
-                continue
-            stale.append(path)
-            if "--check" not in arguments:
-                directory.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
-    if stale and "--check" in arguments:
-        sys.stderr.write(f"not in sync with the models, run `make generate`: {', '.join(map(str, stale))}\n")
-        return 1
-    return 0
+    return write_or_check(arguments, {f"{kind.crd_name}.yaml": render(kind) for kind in KINDS})
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ async def _restore_one(client: Client, ingress: Object) -> bool:
     try:
         answer = release(ingress, *(holder.uid for holder in holders(ingress)))
         if answer.patch is None:
-            sys.stdout.write(f"{namespace}/{name}: not in maintenance mode\n")
+            sys.stdout.write(f"{namespace}/{name}: {'; '.join(answer.conflicts) or 'not in maintenance mode'}\n")
             return not answer.conflicts
         restored = await client.patch(INGRESSES, namespace, name, answer.patch)
         if forget := forget_ownership(restored):

@@ -34,7 +34,7 @@ from upkeep.domain.spec import explain
 from upkeep.domain.timetable import Reason, Timetable, anchored, missed, skipped
 from upkeep.domain.window.mode import enter, holds_any, leave, survey
 from upkeep.domain.window.outcome import Ending, conditions, result, spec_problem, task_events
-from upkeep.domain.window.plan import Progress, advance, window_occasion
+from upkeep.domain.window.plan import Progress, advance, left_running, window_occasion
 from upkeep.domain.window.snapshot import WindowSnapshot
 from upkeep.domain.work import steps_work
 
@@ -240,7 +240,7 @@ class _Stage:
             return stage.doing(*step.patches).waking(self.now)
         if self.finalizer_held:
             stage = stage.doing(HoldFinalizer(held=False))
-        stage = stage.becoming(closed_at=write_instant(self.now))
+        stage = stage.becoming(closed_at=write_instant(self.now), tasks=left_running(stage.current.tasks))
         summary, event = result(self.snapshot, stage.current, ending)
         stage = replace(stage, ledger=stage.ledger.with_result(summary, event), phase=None)
         return replace(stage, wake_at=None).waking(self.now)

@@ -65,6 +65,12 @@ def advance(snapshot: WindowSnapshot, plan: Plan, *, start: datetime, closing: b
     return replace(progress, tasks=tuple(states[planned.name] for planned in plan.tasks), starts=tuple(starts))
 
 
+def left_running(tasks: Sequence[PlannedTaskStatus]) -> tuple[PlannedTaskStatus, ...]:
+    """The tasks of a window that closes: what still runs goes on, but not as a part of the window any more."""
+    changes = {"state": TaskState.FAILED, "reason": "Overran", "message": "still ran when the window closed"}
+    return tuple(task.model_copy(update=changes) if task.state is TaskState.RUNNING else task for task in tasks)
+
+
 def cycle(plan: Plan) -> tuple[str, ...]:
     """Tasks that wait for each other in a circle; empty where there is none."""
     waiting = {task.name: set(task.depends_on) for task in plan.tasks}

@@ -1,0 +1,277 @@
+"""Tells a story again and again, each time with one disturbance, and compares how it ends.
+
+It exists for the question that matters most about an operator: what if it dies, or the API server fails it, exactly
+here? "Here" is each of its writes in turn, before it is committed and after.
+"""
+
+import asyncio
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from fakeapi.audit import Entry
+from fakeapi.calls import WRITES
+from fakeapi.faults import Rule, Trigger
+from replicas.replica import Nursery, Process
+from replicas.stage import MANAGER, Stage, opened
+
+AT_ONCE: Final = 8
+"""Tellings side by side: most of their time they wait."""
+LONGEST: Final = 30.0
+"""Seconds that a telling may take, unless its story says otherwise; a healthy one is over in two."""
+_COMPARED: Final = (
+    "maintenancetasks",
+    "maintenancewindows",
+    "backuppolicies",
+    "jobs",
+    "ingresses",
+    "deployments",
+    "services",
+    "configmaps",
+)
+_VOLATILE: Final = frozenset({"uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"})
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_RUN: Final = re.compile(r"(-(?:manual|window))?(-\d{8})?-[0-9a-f]{8}\b")
+"""The part of a Job's name that is different each time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """What happens in a cluster when nothing goes wrong.
+
+    Attributes:
+        name: for people.
+        begin: sets the scene.
+        over: whether all has happened.
+        jobs: how many Jobs it takes, each exactly once.
+        check: what else must hold at the end of every telling; raises AssertionError.
+        settings: of the operator, by the names of their variables.
+        within: seconds that a telling may take.
+    """
+
+    name: str
+    begin: Callable[[Stage], None]
+    over: Callable[[Stage], bool]
+    jobs: int
+    check: Callable[[Stage], None] = lambda _: None
+    settings: dict[str, str] = field(default_factory=dict)
+    within: float = LONGEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbance:
+    """What goes wrong at one write.
+
+    Attributes:
+        name: for people.
+        strike: makes the rule; the callback kills the operator.
+    """
+
+    name: str
+    strike: Callable[[Trigger, Callable[[], None]], Rule]
+
+
+KILLED_BEFORE: Final = Disturbance(name="killed before", strike=lambda here, kill: here.kill_before(kill))
+KILLED_AFTER: Final = Disturbance(name="killed after", strike=lambda here, kill: here.kill_after(kill))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a telling ended.
+
+    Attributes:
+        writes: what the operators wrote, in order.
+        state: all that is left in the cluster, without what differs from time to time.
+        struck: whether the disturbance came to pass.
+    """
+
+    writes: Sequence[Entry]
+    state: dict[str, Any]
+    struck: bool
+
+
+async def tell(
+    story: Story,
+    nursery: Nursery,
+    directory: Path,
+    *,
+    disturbance: Disturbance | None = None,
+    nth: int = 0,
+    like: Ending | None = None,
+) -> Ending:
+    """Tell a story once.
+
+    Args:
+        story: the story.
+        nursery: who starts its operators.
+        directory: for its files.
+        disturbance: what goes wrong, None for nothing.
+        nth: at which write, from 1.
+        like: how it has to end; None for the first telling, which settles that.
+
+    Raises:
+        TimeoutError: it did not come to its end.
+        AssertionError: it came to a wrong one.
+    """
+    async with opened(nursery, directory) as stage:
+        try:
+            return await _tell(story, stage, disturbance, nth, like)
+        except BaseException as error:
+            error.add_note("\n".join(f"{n}: {_line(entry)}" for n, entry in enumerate(stage.writes, 1)))
+            error.add_note(stage.household.log[-4000:])
+            raise
+
+
+async def _tell(story: Story, stage: Stage, disturbance: Disturbance | None, nth: int, like: Ending | None) -> Ending:
+    story.begin(stage)
+    operator = await stage.household.operator(settings=story.settings)
+    rule = None
+    if disturbance:
+        here = stage.cluster.faults.on(WRITES, manager=MANAGER, without=("leases",), nth=nth)
+        rule = disturbance.strike(here, lambda: operator.kill())  # noqa: PLW0108 - whichever operator it is then
+
+    def well_told() -> bool:
+        return story.over(stage) and (like is None or state_of(stage) == like.state)
+
+    try:
+        async with asyncio.timeout(story.within):
+            while not await _happens(stage, well_told, unless_ended=operator):
+                assert rule, f"the operator ended by itself: {operator.log[-2000:]}"
+                assert rule.fired, f"the operator ended by itself: {operator.log[-2000:]}"
+                operator = await stage.household.operator(settings=story.settings)
+    except TimeoutError:
+        _account(story, stage)
+        assert like is None, _difference(like.state, state_of(stage))
+        raise
+    operator.kill()
+    await operator.end()
+    _account(story, stage)
+    story.check(stage)
+    return Ending(writes=stage.writes, state=state_of(stage), struck=bool(rule and rule.fired))
+
+
+async def _happens(stage: Stage, what: Callable[[], bool], *, unless_ended: Process) -> bool:
+    """Wait until something happens; false where the process ends before."""
+    happened = asyncio.create_task(stage.cluster.until(what, within=math.inf))
+    ended = asyncio.create_task(unless_ended.end(within=math.inf))
+    try:
+        await asyncio.wait((happened, ended), return_when=asyncio.FIRST_COMPLETED)
+        if happened.done():
+            happened.result()
+        return happened.done()
+    finally:
+        for each in (happened, ended):
+            each.cancel()
+        await asyncio.wait((happened, ended))
+
+
+def _account(story: Story, stage: Stage) -> None:
+    """Exactly one Job for each occasion of each owner, and as many as the story takes."""
+    occasions = [_occasion(entry.body["metadata"]) for entry in stage.started()]
+    assert len(set(occasions)) == len(occasions), f"a run was started twice: {occasions}"
+    assert len(occasions) == story.jobs, f"{len(occasions)} runs instead of {story.jobs}: {occasions}"
+
+
+def _occasion(metadata: dict[str, Any]) -> tuple[str, ...]:
+    labels, annotations = metadata["labels"], metadata["annotations"]
+    names = ("scheduled-time", "schedule", "run-token")
+    return (labels["upkeep.dev/owner-uid"], *(annotations.get(f"upkeep.dev/{name}", "") for name in names))
+
+
+async def retell(
+    story: Story, nursery: Nursery, directory: Path, *disturbances: Disturbance, writes: Callable[[Entry], bool] = bool
+) -> int:
+    """Tell a story undisturbed, then with each disturbance at each of its writes; the number of tellings.
+
+    Args:
+        story: the story.
+        nursery: who starts its operators.
+        directory: for its files.
+        disturbances: what goes wrong.
+        writes: which writes are disturbed.
+
+    Raises:
+        ExceptionGroup: tellings that ended otherwise than the undisturbed one.
+    """
+    model = await tell(story, nursery, directory / "undisturbed")
+    places = asyncio.Semaphore(AT_ONCE)
+    missed: list[str] = []
+
+    async def one(disturbance: Disturbance, nth: int, entry: Entry) -> None:
+        label = f"{disturbance.name} write {nth}, {_line(entry)}"
+        async with places:
+            try:
+                ending = await tell(
+                    story,
+                    nursery,
+                    directory / f"{disturbance.name.replace(' ', '-')}-{nth}",
+                    disturbance=disturbance,
+                    nth=nth,
+                    like=model,
+                )
+            except Exception as error:
+                error.add_note(f"{story.name}: {label}")
+                raise
+        if not ending.struck:
+            missed.append(label)
+
+    cases = [
+        (disturbance, nth, entry)
+        for nth, entry in enumerate(model.writes, 1)
+        for disturbance in disturbances
+        if writes(entry)
+    ]
+    results = await asyncio.gather(*(one(*case) for case in cases), return_exceptions=True)
+    errors = [result for result in results if isinstance(result, Exception)]
+    if errors:
+        msg = f"{story.name}: {len(errors)} of {len(cases)} disturbed tellings went wrong"
+        raise ExceptionGroup(msg, errors)
+    # Writes that happen side by side may come out as fewer; a disturbance that never strikes proves nothing.
+    assert len(missed) <= len(cases) // 4, f"never struck: {missed}"
+    return len(cases)
+
+
+def state_of(stage: Stage) -> dict[str, Any]:
+    """All that counts in the cluster, without what differs from one telling to the next."""
+    found = {}
+    for plural in _COMPARED:
+        for each in stage.cluster.list(plural):
+            metadata = {key: value for key, value in each["metadata"].items() if key not in _VOLATILE}
+            text = json.dumps({**each, "metadata": metadata}, sort_keys=True)
+            for pattern, stand_in in ((_INSTANT, "<time>"), (_UUID, "<uid>"), (_RUN, "-<run>")):
+                text = pattern.sub(stand_in, text)
+            plain = json.loads(text)
+            name = plain["metadata"]["name"]
+            while (label := f"{plural}/{name}") in found:
+                name += "+"
+            found[label] = plain
+    return found
+
+
+def _difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
+    lines = []
+    for label in sorted(expected.keys() | found.keys()):
+        before, after = expected.get(label), found.get(label)
+        if before != after:
+            lines += [
+                label,
+                f"  undisturbed: {_differing(before, after)}",
+                f"  disturbed:   {_differing(after, before)}",
+            ]
+    return "\n".join(["it ended otherwise than the undisturbed telling:", *lines])
+
+
+def _differing(one: object, other: object) -> object:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {key: _differing(value, other.get(key)) for key, value in one.items() if value != other.get(key)}
+    return one
+
+
+def _line(entry: Entry) -> str:
+    what = f"{entry.resource}/{entry.subresource}" if entry.subresource else entry.resource
+    return f"{entry.verb} {what} {entry.name} → {entry.code}{'' if entry.answered else ', not answered'}"

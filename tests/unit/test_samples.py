@@ -79,6 +79,35 @@ def test_each_schedule_of_a_sample_comes_due(spec: Model) -> None:
         assert following > NOW
 
 
+@pytest.mark.parametrize(
+    ("name", "due"),
+    [
+        ("every-5-minutes", "2026-12-01T00:05"),
+        ("every-4-hours", "2026-12-01T04:00"),
+        ("daily", "2026-12-01T01:00"),
+        ("weekly", "2026-12-06T03:00"),
+        ("monthly", "2026-12-01T02:00"),
+        ("first-sunday", "2026-12-06T01:00"),
+        ("first-week-of-quarter", "2027-01-01T02:00"),
+        ("first-weekend-of-quarter", "2027-01-02T00:00"),
+        ("quarterly", "2027-01-01T04:00"),
+        ("twice-a-year", "2027-03-15T04:00"),
+        ("yearly", "2027-01-02T04:00"),
+        ("last-day-of-month", "2026-12-31T22:00"),
+        ("in-new-york", "2026-12-01T07:30"),
+        ("outside-freezes", "2026-12-01T19:00"),
+    ],
+)
+def test_a_schedule_is_due_when_its_name_says(name: str, due: str) -> None:
+    (found,) = [found for found in OURS if _name(found) == f"MaintenanceTask/{name}"]
+    spec = TaskSpec.model_validate(found["spec"])
+    assert spec.schedule
+
+    following = Schedule.cron(spec.schedule, zone=spec.time_zone).next_after(NOW)
+
+    assert following == datetime.fromisoformat(f"{due}Z")
+
+
 def test_the_servers_and_secrets_that_samples_name_are_in_the_demo(sample: Object) -> None:
     services, secrets = _names("Service", DEMO), _names("Secret", DEMO)
     claims = _names("PersistentVolumeClaim", DEMO)

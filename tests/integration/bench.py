@@ -69,6 +69,16 @@ class Bench:
         finally:
             subprocess.run(["umount", self.scratch], check=True)
 
+    @contextmanager
+    def unreadable(self, path: Path) -> Iterator[None]:
+        """A file that even root cannot read, for as long as the context."""
+        path.touch()
+        subprocess.run(["mount", "--bind", "/proc/self/mem", path], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", path], check=True)
+
     def order(self, *actions: Action, seconds: float = 60) -> RunOrder:
         """An order with one step for each action."""
         return RunOrder(

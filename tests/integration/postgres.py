@@ -13,6 +13,7 @@ from typing import Any, Final, LiteralString
 import psycopg
 from psycopg import sql
 
+from integration.certificate import Certificate
 from integration.loopback import free_port
 
 PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of servers that live for one test session
@@ -35,6 +36,11 @@ class Postgres:
     port: int
     directory: Path
     programs: Path
+
+    @property
+    def authority(self) -> Path:
+        """The certificate by which the server can be recognised."""
+        return self.directory / "server.crt"
 
     def connect(
         self, *, database: str = "postgres", user: str = "postgres", application: str = "test"
@@ -107,7 +113,7 @@ class Database:
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
-    """A fresh server with the role `upkeep`, stopped and removed afterwards."""
+    """A fresh server with TLS and two roles, stopped and removed afterwards."""
     programs = programs_directory()
     with _owned_directory() as directory:
         password_file = directory / "password"
@@ -126,7 +132,10 @@ def running_postgres() -> Iterator[Postgres]:
                 "--no-sync",
             ]
         )  # fmt: skip
-        with _serving(programs, data, directory) as port:
+        certificate = Certificate.make(directory)
+        _hand_over(certificate.key)
+        encryption = ("ssl=on", f"ssl_key_file={certificate.key}", f"ssl_cert_file={certificate.certificate}")
+        with _serving(programs, data, directory, *encryption) as port:
             server = Postgres(host="127.0.0.1", port=port, directory=directory, programs=programs)
             with server.connect() as connection:
                 for role in ("upkeep", "reader"):
@@ -138,7 +147,7 @@ def running_postgres() -> Iterator[Postgres]:
 
 @contextmanager
 def running_standby(primary: Postgres) -> Iterator[Postgres]:
-    """A standby that follows the primary."""
+    """A standby, without TLS, that follows the primary."""
     with _owned_directory() as directory:
         data = directory / "data"
         _as_server_user(
@@ -164,9 +173,9 @@ def programs_directory() -> Path:
 
 
 @contextmanager
-def _serving(programs: Path, data: Path, directory: Path) -> Iterator[int]:
+def _serving(programs: Path, data: Path, directory: Path, *more: str) -> Iterator[int]:
     port = free_port()
-    settings = " ".join(f"-c {option}" for option in _OPTIONS)
+    settings = " ".join(f"-c {option}" for option in (*_OPTIONS, *more))
     options = f"-p {port} -k {directory} -c listen_addresses=127.0.0.1 {settings}"
     control: list[str | Path] = [programs / "pg_ctl", "--pgdata", data, "--wait"]
     _as_server_user([*control, "--log", directory / "log", "--options", options, "start"])

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import redis
 
+from integration.certificate import Certificate
 from integration.loopback import free_port
 
 PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of servers that live for one test session
@@ -29,22 +30,16 @@ class RedisServer:
 
 
 @contextmanager
-def running_redis() -> Iterator[RedisServer]:
-    """A fresh server, stopped and removed afterwards."""
+def running_redis(certificate: Certificate | None = None) -> Iterator[RedisServer]:
+    """A fresh server, stopped and removed afterwards; with a certificate it speaks only TLS."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="upkeep-redis-") as directory:
-        options = [
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--requirepass",
-            PASSWORD,
-            "--save",
-            "",
-            "--dir",
-            directory,
-        ]
+        options = ["--bind", "127.0.0.1", "--requirepass", PASSWORD, "--save", "", "--dir", directory]
+        if certificate is None:
+            options += ["--port", str(port)]
+        else:
+            files = ["--tls-key-file", str(certificate.key), "--tls-cert-file", str(certificate.certificate)]
+            options += ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no", *files]
         process = subprocess.Popen(["redis-server", *options], stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None

@@ -54,5 +54,5 @@ class Store:
                 process.kill()
 
     def locked(self) -> bool:
-        """Whether somebody uses the repository, or did when it was killed."""
-        return any((self.path / "locks").iterdir())
+        """Whether somebody uses the repository, or did when it was killed; half-written files do not lock it."""
+        return any("-tmp-" not in lock.name for lock in (self.path / "locks").iterdir())

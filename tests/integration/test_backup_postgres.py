@@ -13,6 +13,7 @@ from integration.postgres import Database
 from integration.resticstore import Store
 from upkeep.actions.backup.dump import DIRECTORY, dumper
 from upkeep.actions.backup.postgres import BackupPostgres
+from upkeep.actions.backup.repository import Restic
 from upkeep.actions.contract import ActionError, Outcome, Severity
 
 
@@ -190,6 +191,55 @@ async def test_a_database_that_is_down_is_named(shop: Database, bench: Bench, st
     bench.connect_postgres(shop.server, database=shop.name, port=1)
     step = await bench.step(backup(store))
     assert step.message.startswith("cannot connect to PostgreSQL 127.0.0.1:1: Connection refused: ")
+
+
+async def test_an_encrypted_connection_is_used_for_the_dump_too(shop: Database, bench: Bench, store: Store) -> None:
+    bench.connections.clear()
+    bench.connect_postgres(shop.server, database=shop.name, sslMode="verify-full")
+    bench.secret("db", ca_crt=shop.server.authority.read_text())
+    step = await bench.step(backup(store))
+    assert step.outcome is Outcome.CHANGED, step.message
+
+
+async def test_a_password_with_every_special_character_works(shop: Database, bench: Bench, store: Store) -> None:
+    shop.execute(r"""CREATE ROLE odd LOGIN SUPERUSER PASSWORD 'a:b\c''d e"f$g'""")
+    try:
+        bench.secret("db", username="odd", password=r"""a:b\c'd e"f$g""" + "\n")
+        step = await bench.step(backup(store))
+    finally:
+        shop.execute("DROP ROLE odd")
+    assert step.outcome is Outcome.CHANGED, step.message
+
+
+async def test_a_file_that_cannot_be_read_makes_the_backup_a_failure(bench: Bench, store: Store) -> None:
+    # given a directory with a file whose reading fails
+    files = bench.scratch / "files"
+    files.mkdir()
+    (files / "good").write_text("good")
+    with bench.unreadable(files / "bad"):
+        restic = Restic.of(backup(store).repository, bench.context())
+        await restic.ensure()
+        # when it is backed up, then restic's partial success is a failure
+        with pytest.raises(ActionError, match="only a part was backed up: "):
+            await restic.backup("files", host="shop/shop-db", tags=[])
+
+
+async def test_a_cancelled_upload_leaves_the_repository_unlocked(bench: Bench, store: Store) -> None:
+    # given an upload in the middle of its work
+    files = bench.scratch / "files"
+    files.mkdir()
+    (files / "big").write_bytes(os.urandom(100 * 1024 * 1024))
+    restic = Restic.of(backup(store).repository, bench.context())
+    await restic.ensure()
+    upload = asyncio.create_task(restic.backup("files", host="shop/shop-db", tags=[]))
+    await eventually(store.locked)
+    # when it is cancelled
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    # then there is no snapshot and no lock
+    assert not store.locked()
+    assert store.snapshots() == []
 
 
 async def test_a_cancelled_backup_leaves_nothing_behind(shop: Database, bench: Bench, store: Store) -> None:

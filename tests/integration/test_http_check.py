@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from integration.bench import Bench
+from integration.certificate import Certificate
 from integration.loopback import free_port
 from upkeep.actions.contract import Outcome, Severity
 from upkeep.actions.http.check import HttpCheck
@@ -51,14 +51,10 @@ async def serving(
 
 
 def self_signed(directory: Path) -> ssl.SSLContext:
-    """A server's context with a certificate that it signed itself."""
-    key, certificate = directory / "key.pem", directory / "certificate.pem"
-    algorithm = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(["openssl", "req", "-x509", *algorithm, *subject, *files], check=True, capture_output=True)
+    """A server's context with a certificate that nobody trusts."""
+    made = Certificate.make(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(made.certificate, made.key)
     return context
 
 

@@ -2,10 +2,12 @@
 
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from integration.bench import Bench
+from integration.certificate import Certificate
 from integration.loopback import free_port
 from integration.postgres import Database, Postgres
 from upkeep.actions.contract import Outcome
@@ -25,7 +27,6 @@ CHECK = PostgresDeadTuples(connection="db")
         ({"password": ""}, "the password in the Secret 'db-secret' is empty: set it"),
         ({"database": "nowhere"}, "database \"nowhere\" does not exist: check `database` of connection 'db'"),
         ({"host": "no-such-host.invalid"}, "no such name in DNS: check `host` of connection 'db'"),
-        ({"sslMode": "require"}, "server does not support SSL, but SSL was required: set sslMode to prefer or disable"),
     ],
 )
 async def test_a_connection_that_fails_says_why_and_what_to_do(
@@ -115,6 +116,30 @@ async def test_verification_needs_the_authority(postgres_server: Postgres, bench
     bench.connect_postgres(postgres_server, sslMode="verify-full")
     step = await bench.step(CHECK)
     assert step.message == "Secret 'db-secret' of connection 'db' has no key 'ca.crt': add the key"
+
+
+async def test_a_server_that_proves_who_it_is_is_trusted(postgres_server: Postgres, bench: Bench) -> None:
+    bench.connect_postgres(postgres_server, sslMode="verify-full")
+    bench.secret("db", ca_crt=postgres_server.authority.read_text())
+    step = await bench.step(CHECK)
+    assert step.outcome is Outcome.OK, step.message
+
+
+async def test_a_server_that_is_somebody_else_is_refused(
+    postgres_server: Postgres, bench: Bench, tmp_path: Path
+) -> None:
+    bench.connect_postgres(postgres_server, sslMode="verify-full")
+    bench.secret("db", ca_crt=Certificate.make(tmp_path).certificate.read_text())
+    step = await bench.step(CHECK)
+    assert step.outcome is Outcome.FAILED
+    assert "certificate verify failed: check `ca.crt` in the Secret 'db-secret'" in step.message
+
+
+async def test_a_server_without_tls_is_refused_where_tls_is_required(standby: Postgres, bench: Bench) -> None:
+    bench.connect_postgres(standby, sslMode="require")
+    step = await bench.step(CHECK)
+    assert step.outcome is Outcome.FAILED
+    assert "server does not support SSL, but SSL was required: set sslMode to prefer or disable" in step.message
 
 
 async def test_a_connection_that_is_not_defined_is_named(bench: Bench) -> None:

@@ -1,12 +1,14 @@
 """Memory of Redis against its limit, by a user that may do nothing else."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from integration.bench import Bench
+from integration.certificate import Certificate
 from integration.loopback import free_port
-from integration.redisserver import RedisServer
+from integration.redisserver import RedisServer, running_redis
 from upkeep.actions.contract import Outcome, Severity
 from upkeep.actions.redis.memory import RedisMemory
 
@@ -129,3 +131,15 @@ async def test_a_missing_secret_is_named(server: RedisServer, bench: Bench) -> N
     (bench.credentials / "cache" / "password").unlink()
     step = await bench.step(CHECK)
     assert step.message == "Secret 'cache-secret' of connection 'cache' does not exist in this namespace: create it"
+
+
+async def test_a_server_with_tls_is_recognised_by_its_authority(bench: Bench, tmp_path: Path) -> None:
+    certificate = Certificate.make(tmp_path)
+    with running_redis(certificate) as encrypted:
+        bench.connect_redis(encrypted, tls=True)
+        unknown = await bench.step(CHECK)
+        bench.secret("cache", ca_crt=certificate.certificate.read_text())
+        known = await bench.step(CHECK)
+    assert unknown.outcome is Outcome.FAILED
+    assert unknown.message.endswith("check `ca.crt` in the Secret 'cache-secret' and the server's certificate")
+    assert known.outcome is Outcome.OK, known.message

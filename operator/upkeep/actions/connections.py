@@ -76,7 +76,8 @@ class RedisTarget(ConnectionTarget):
     tls: bool = False
     """Whether to speak TLS."""
     secret_ref: SecretReference | None = None
-    """Secret with the key `password` and, with ACLs, `username`. Left out: no authentication."""
+    """Secret with the key `password` and, with ACLs, `username`; with tls also `ca.crt` where the authority is not
+    one of the system's. Left out: no authentication."""
 
 
 class Connection(OneOf):

@@ -51,8 +51,8 @@ _AT = 'connection failed: connection to server at "10.0.0.7", port 5432 failed: 
         (
             (
                 "connection failed: Multiple connection attempts failed. All failures were:\n"
-                '- host: shop-db, port: 5432, hostaddr: ::1: connection failed: connection to server at "::1", port 5432 '
-                "failed: Connection refused\n"
+                "- host: shop-db, port: 5432, hostaddr: ::1: connection failed: "
+                'connection to server at "::1", port 5432 failed: Connection refused\n'
                 "- host: shop-db, port: 5432, hostaddr: 127.0.0.1: connection failed: connection to server at "
                 '"127.0.0.1", port 5432 failed: FATAL:  password authentication failed for user "upkeep"'
             ),

@@ -5,8 +5,10 @@ Exit codes are those of restic's documentation ("Scripting"): 3 partial, 10 no r
 password; restic before 0.17 answers 1 instead of the last three and is understood by its words.
 """
 
+import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -39,6 +41,7 @@ _SURROUNDINGS: Final = (
 )
 _PARTS: Final = ("config", "data", "index", "keys", "snapshots")
 _STATUS_LINES_PER_SECOND: Final = "0.02"
+_UNLOCK_SECONDS: Final = 10.0
 _BINARY_STEP: Final = 1024
 
 
@@ -179,7 +182,14 @@ class Restic:
 
     async def _unlocked(self, arguments: Sequence[str]) -> Finished:
         """Run restic; where it finds a lock, remove those whose owner is gone and try once more."""
-        finished = await self._run(arguments)
+        try:
+            finished = await self._run(arguments)
+        except asyncio.CancelledError:
+            # Interrupted while it takes its lock, restic leaves it behind; nobody else could remove it for 30 minutes.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_UNLOCK_SECONDS):
+                    await self._run(["unlock"])
+            raise
         if _meaning(finished) != _LOCKED:
             return finished
         await self._run(["unlock"])

@@ -4,6 +4,7 @@ An endpoint that does not answer as expected is a failure; one that answers slow
 """
 
 import asyncio
+import re
 import ssl
 import time
 from collections import Counter
@@ -228,6 +229,6 @@ def _trust(url: str) -> ssl.SSLContext:
 
 
 def _explained(error: "HTTPError") -> str:
-    what = str(error) or type(error).__name__
+    what = re.sub(r"^\[Errno -?[0-9]+\] ", "", str(error)) or type(error).__name__
     advice = next((advice for needle, advice in _ADVICE if needle in what), "check url and the server's log")
     return f"{what}: {advice}"

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import bundle
 from lab.command import run
 from lab.failure import LabError
+from lab.waiting import until
 
 if TYPE_CHECKING:
     from lab.archive import Archive
@@ -55,14 +57,20 @@ def noted(listing: str) -> str | None:
 def forget_containers(home: Home) -> None:
     """Drop every container, whose processes have ended, and keep the images.
 
-    Where containerd refuses, its whole store goes instead: the images are loaded again from their archives.
+    Where containerd cannot, its whole store goes instead: the images are loaded again from their archives.
     """
-    doing = "Removing the containers"
     try:
-        for name in ask(home, "tasks", "list", "--quiet", doing=doing).split():
-            ask(home, "tasks", "delete", "--force", name, doing=doing)
-        for name in ask(home, "containers", "list", "--quiet", doing=doing).split():
-            ask(home, "containers", "delete", name, doing=doing)
+        until(lambda: _forgotten(home), doing="Removing the containers", seconds=15)
     except LabError:
         shutil.rmtree(home.layers, ignore_errors=True)
     shutil.rmtree(home.layers / POD_STATE, ignore_errors=True)
+
+
+def _forgotten(home: Home) -> bool:
+    """Delete what there is; containerd itself is tidying up after the same deaths, so anything may be gone already."""
+    doing = "Removing the containers"
+    for kind, options in (("tasks", ["--force"]), ("containers", [])):
+        for name in ask(home, kind, "list", "--quiet", doing=doing).split():
+            with suppress(LabError):
+                ask(home, kind, "delete", *options, name, doing=doing)
+    return not ask(home, "containers", "list", "--quiet", doing=doing).split()

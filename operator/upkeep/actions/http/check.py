@@ -166,9 +166,10 @@ class HttpCheck(Action):
             reason = faults.most_common(1)[0][0]
             of_all = f" ({failed} of {len(samples)} requests)" if len(samples) > 1 else ""
             message = f"{self.method} {self.shown}: {reason}{of_all}"
-            finding = self._finding(
-                "http.check",
-                Severity.CRITICAL,
+            finding = Finding(
+                check_id="http.check",
+                severity=Severity.CRITICAL,
+                object=self.shown,
                 observed=failed,
                 threshold=1,
                 unit="requests",
@@ -185,35 +186,16 @@ class HttpCheck(Action):
         severity = Severity.CRITICAL if limit is self.critical_after else Severity.WARNING
         advice = f"it answers more slowly than {format_duration(limit)}: look into its load and dependencies"
         return [
-            self._finding(
-                "http.response-time",
-                severity,
+            Finding(
+                check_id="http.response-time",
+                severity=severity,
+                object=self.shown,
                 observed=round(p95, 3),
                 threshold=limit.total_seconds(),
                 unit="seconds",
                 recommendation=advice,
             )
         ]
-
-    def _finding(
-        self,
-        check_id: str,
-        severity: Severity,
-        *,
-        observed: float,
-        threshold: float,
-        unit: str,
-        recommendation: str,
-    ) -> Finding:
-        return Finding(
-            check_id=check_id,
-            severity=severity,
-            object=self.shown,
-            observed=observed,
-            threshold=threshold,
-            unit=unit,
-            recommendation=recommendation,
-        )
 
 
 def percentile_95(values: Sequence[float]) -> float:

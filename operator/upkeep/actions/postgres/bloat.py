@@ -10,9 +10,8 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
-from upkeep.actions.fields import LabelName
-from upkeep.actions.postgres.catalogue import EVERY_TABLE, Catalogue, Table, TableName, tables_in_words
+from upkeep.actions.contract import Context, Finding, Outcome, Result, Severity
+from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction, tables_in_words
 from upkeep.actions.postgres.session import Session, session
 
 _PAGE_HEADER_BYTES: Final = 24
@@ -136,7 +135,7 @@ class _Bloat:
         return self.bytes / self.expected
 
 
-class PostgresBloat(Action):
+class PostgresBloat(TableAction):
     """Reports tables that are several times as large as their rows need, without indexes and TOAST.
 
     The size is estimated from the planner's statistics; where the extension pgstattuple is installed and may be used,
@@ -148,13 +147,6 @@ class PostgresBloat(Action):
 
     action_name: ClassVar[str] = "postgresBloat"
 
-    connection: LabelName
-    """Name of a PostgreSQL connection."""
-    tables: Annotated[list[TableName], Field(min_length=1, max_length=256)] = Field(
-        default_factory=lambda: [EVERY_TABLE]
-    )
-    """Tables as `schema.table`, or `table` in any schema, spelt as in the catalogue; `*` stands for any
-    characters. Left out: every table. A name that matches nothing is an error."""
     threshold: Annotated[float, Field(ge=1, le=1000)] = 2.0
     """Size over expected size from which on it is a warning."""
     min_size_mebibytes: Annotated[int, Field(ge=0, le=1048576)] = 1

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
-from upkeep.actions.contract import ActionError
+from upkeep.actions.contract import Action, ActionError
+from upkeep.actions.fields import LabelName
 from upkeep.actions.postgres.session import Session
 
 if TYPE_CHECKING:
@@ -64,6 +65,18 @@ class Table:
         from psycopg.sql import Identifier  # noqa: PLC0415 - a driver is loaded only when an action runs
 
         return Identifier(self.schema, self.name)
+
+
+class TableAction(Action):
+    """What all actions on tables have in common."""
+
+    connection: LabelName
+    """Name of a PostgreSQL connection."""
+    tables: Annotated[list[TableName], Field(min_length=1, max_length=256)] = Field(
+        default_factory=lambda: [EVERY_TABLE]
+    )
+    """Tables as `schema.table`, or `table` in any schema, spelt as in the catalogue; `*` stands for any
+    characters. Left out: every table. A name that matches nothing is an error."""
 
 
 def tables_in_words(count: int) -> str:

@@ -9,16 +9,16 @@ from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
-from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity, UncheckableError
-from upkeep.actions.fields import LabelName, Rule
-from upkeep.actions.postgres.catalogue import EVERY_TABLE, Catalogue, Table, TableName, tables_in_words
+from upkeep.actions.contract import Context, Finding, Outcome, Result, Severity, UncheckableError
+from upkeep.actions.fields import Rule
+from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction, tables_in_words
 from upkeep.actions.postgres.session import session
 from upkeep.actions.postgres.statistics import TableStatistics, counters_are_on, read_statistics
 
 _ORDER: Final = "criticalRatio must not be below warningRatio"
 
 
-class PostgresDeadTuples(Action):
+class PostgresDeadTuples(TableAction):
     """Reports tables with many dead rows, and when each was last vacuumed and analyzed.
 
     Locks: none. Privileges: only CONNECT on the database, for example `GRANT CONNECT ON DATABASE shop TO upkeep`.
@@ -28,13 +28,6 @@ class PostgresDeadTuples(Action):
 
     action_name: ClassVar[str] = "postgresDeadTuples"
 
-    connection: LabelName
-    """Name of a PostgreSQL connection."""
-    tables: Annotated[list[TableName], Field(min_length=1, max_length=256)] = Field(
-        default_factory=lambda: [EVERY_TABLE]
-    )
-    """Tables as `schema.table`, or `table` in any schema, spelt as in the catalogue; `*` stands for any
-    characters. Left out: every table. A name that matches nothing is an error."""
     warning_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of dead rows among all rows from which on it is a warning."""
     critical_ratio: Annotated[float, Field(ge=0, le=1)] = 0.2

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
-from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity
-from upkeep.actions.fields import Duration, LabelName, Rule
-from upkeep.actions.postgres.catalogue import EVERY_TABLE, Catalogue, Table, TableName, tables_in_words
+from upkeep.actions.contract import ActionError, Context, Finding, Outcome, Result, Severity
+from upkeep.actions.fields import Duration, Rule
+from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction, tables_in_words
 from upkeep.actions.postgres.errors import query_error
 from upkeep.actions.postgres.session import Session, session
 from upkeep.actions.postgres.statistics import TableStatistics, counters_are_on, read_statistics
@@ -42,7 +42,7 @@ class _Attempt:
     freed_bytes: int = 0
 
 
-class PostgresVacuum(Action):
+class PostgresVacuum(TableAction):
     """Runs VACUUM on tables, one after the other, and confirms that each was really vacuumed.
 
     Locks: readers and writers go on; changes of the table's structure wait (ShareUpdateExclusiveLock). With
@@ -53,13 +53,6 @@ class PostgresVacuum(Action):
 
     action_name: ClassVar[str] = "postgresVacuum"
 
-    connection: LabelName
-    """Name of a PostgreSQL connection."""
-    tables: Annotated[list[TableName], Field(min_length=1, max_length=256)] = Field(
-        default_factory=lambda: [EVERY_TABLE]
-    )
-    """Tables as `schema.table`, or `table` in any schema, spelt as in the catalogue; `*` stands for any
-    characters. Left out: every table. A name that matches nothing is an error."""
     analyze: bool = True
     """Refresh the planner's statistics too (VACUUM ANALYZE)."""
     full: bool = False

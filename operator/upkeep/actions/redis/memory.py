@@ -122,9 +122,10 @@ class RedisMemory(Action):
     def _use(self, memory: Memory) -> list[Finding]:
         if not memory.limit:
             return [
-                self._finding(
-                    "redis.memory.no-limit",
-                    Severity.INFO,
+                Finding(
+                    check_id="redis.memory.no-limit",
+                    severity=Severity.INFO,
+                    object=self.connection,
                     observed=memory.used,
                     threshold=0,
                     unit="bytes",
@@ -136,9 +137,10 @@ class RedisMemory(Action):
         critical = memory.percent >= self.critical_percent
         consequence = "writes will fail" if memory.policy == "noeviction" else "keys are evicted"
         return [
-            self._finding(
-                "redis.memory.used",
-                Severity.CRITICAL if critical else Severity.WARNING,
+            Finding(
+                check_id="redis.memory.used",
+                severity=Severity.CRITICAL if critical else Severity.WARNING,
+                object=self.connection,
                 observed=round(memory.percent, 2),
                 threshold=self.critical_percent if critical else self.warning_percent,
                 unit="percent",
@@ -152,35 +154,16 @@ class RedisMemory(Action):
         if not judged or memory.fragmentation < self.fragmentation_ratio:
             return []
         return [
-            self._finding(
-                "redis.memory.fragmentation",
-                Severity.WARNING,
+            Finding(
+                check_id="redis.memory.fragmentation",
+                severity=Severity.WARNING,
+                object=self.connection,
                 observed=memory.fragmentation,
                 threshold=self.fragmentation_ratio,
                 unit="ratio",
                 recommendation="run MEMORY PURGE, turn activedefrag on, or restart the server at a quiet time",
             )
         ]
-
-    def _finding(
-        self,
-        check_id: str,
-        severity: Severity,
-        *,
-        observed: float,
-        threshold: float,
-        unit: str,
-        recommendation: str,
-    ) -> Finding:
-        return Finding(
-            check_id=check_id,
-            severity=severity,
-            object=self.connection,
-            observed=observed,
-            threshold=threshold,
-            unit=unit,
-            recommendation=recommendation,
-        )
 
 
 def _summary(memory: Memory) -> str:

@@ -9,6 +9,7 @@ import logging
 
 from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.client import Client
+from upkeep.cluster.errors import ApiError
 from upkeep.cluster.resources import OWNERS, Resource
 from upkeep.controller.queue import WorkQueue
 from upkeep.controller.watches import SELECTORS, WATCHED, Observer
@@ -48,7 +49,11 @@ class Lister:
         """List again for ever, every so many seconds."""
         while True:
             await asyncio.sleep(every)
-            await self.list_all()
+            try:
+                await self.list_all()
+            except ApiError as problem:
+                # The watches go on; a net that is late by one round is no reason to stop acting.
+                logger.warning("The safety list failed and is tried again later: %s", problem)
 
     async def _list(self, resource: Resource) -> None:
         seen: list[Key] = []

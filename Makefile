@@ -11,6 +11,7 @@ VENV := $(UPKEEP_CACHE)/venv-$(LOCK_HASH)
 PYTHON := $(VENV)/bin/python
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/tests
 export PYTHONDONTWRITEBYTECODE := 1
+CRDS := crds charts/upkeep/files/crds manifests/install/crds
 SAY := printf '\n\033[1m== %s\033[0m\n'
 
 .PHONY: help
@@ -56,7 +57,7 @@ layers: $(VENV)/ready
 
 generated: $(VENV)/ready
 	@$(SAY) "generated files are in sync"
-	@$(PYTHON) -m upkeep.api.crd --check crds charts/upkeep/files/crds
+	@$(PYTHON) -m upkeep.api.crd --check $(CRDS)
 	@$(PYTHON) -m upkeep.api.reference --check docs/reference
 
 unit: $(VENV)/ready
@@ -68,6 +69,7 @@ test: check cluster ## Everything: check, contract, operator, integration, brows
 	@$(SAY) "contract and operator tests (the operator is killed after each of its writes)"
 	@$(VENV)/bin/pytest -q -p no:cacheprovider -n 2 tests/contract tests/operator
 	@$(SAY) "integration and browser tests (real PostgreSQL, Redis, restic, Chromium)"
+	@$(PYTHON) -m lab packages
 	@$(VENV)/bin/pytest -q -p no:cacheprovider tests/integration tests/browser
 	@$(SAY) "cluster tests"
 	@$(VENV)/bin/pytest -q -p no:cacheprovider tests/cluster
@@ -81,8 +83,10 @@ bench: cluster ## Print how fast schedules become Jobs, beside the CronJob contr
 
 .PHONY: generate lock
 generate: $(VENV)/ready ## Write the CRDs and what follows from them
-	@$(PYTHON) -m upkeep.api.crd crds charts/upkeep/files/crds
+	@$(PYTHON) -m upkeep.api.crd $(CRDS)
 	@$(PYTHON) -m upkeep.api.reference docs/reference
+	@$$($(PYTHON) -c 'from lab import tools; print(tools.helm())') template upkeep charts/upkeep \
+		--namespace upkeep-system --set crds.install=false > manifests/install/upkeep.yaml
 
 lock: $(VENV)/ready ## Pin all dependencies anew, by hash
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \

@@ -1,6 +1,7 @@
 """A real cluster for the tests in this folder: the one that the lab runs, or that the caller named."""
 
 import secrets
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -8,8 +9,16 @@ from typing import Final
 import pytest
 import yaml
 
+from cluster.credentials import server_of
+from cluster.installation import Installation
 from cluster.kubectl import Kubectl, read
-from lab import access, tools
+from cluster.server import NAMESPACES, Server
+from cluster.space import MARK, Space, own_space
+from cluster.timing import HEADING, Timings
+from cluster.waiting import until
+from lab import access as lab_access
+from lab import tools
+from lab.access import ClusterAccess
 
 ROOT: Final = Path(__file__).parents[2]
 DEFINITIONS: Final = ROOT / "crds"
@@ -20,11 +29,71 @@ OWNED_BY_THE_RELEASE: Final = {
 }
 
 
+TIMINGS: Final = pytest.StashKey[Timings]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TIMINGS] = Timings()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if table := config.stash[TIMINGS].table():
+        terminalreporter.section(HEADING)
+        for line in table:
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
-def kubectl() -> Kubectl:
-    """kubectl for the test cluster; refuses every cluster that was not meant for tests."""
-    cluster = access.connect()
-    return Kubectl(program=tools.kubectl(), kubeconfig=cluster.kubeconfig, context=cluster.context)
+def timings(pytestconfig: pytest.Config) -> Timings:
+    """What is measured; printed at the end of the session."""
+    return pytestconfig.stash[TIMINGS]
+
+
+@pytest.fixture(scope="session")
+def access() -> ClusterAccess:
+    """The test cluster; it is never one that was not meant for tests."""
+    return lab_access.connect()
+
+
+@pytest.fixture(scope="session")
+def kubectl(access: ClusterAccess) -> Kubectl:
+    """kubectl for the test cluster."""
+    return Kubectl(program=tools.kubectl(), kubeconfig=access.kubeconfig, context=access.context)
+
+
+@pytest.fixture(scope="session")
+def credentials(access: ClusterAccess, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ssl.SSLContext]:
+    """The URL of the cluster's API server, and how to be its administrator."""
+    return server_of(access.kubeconfig, tmp_path_factory.mktemp("credentials"))
+
+
+@pytest.fixture(scope="session")
+def server(credentials: tuple[str, ssl.SSLContext]) -> Iterator[Server]:
+    """The API server, for tests that look often."""
+    found = Server(*credentials)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def upkeep(server: Server, access: ClusterAccess, definitions: None) -> Iterator[Installation]:  # noqa: ARG001 - first
+    """Upkeep as it is in this tree, serving the whole cluster; removed again where the tests brought it."""
+    found = Installation(server, access)
+    present = found.present()
+    found.bring()
+    yield found
+    if not present:
+        # A window that is open holds its namespace until it has been brought to its end.
+        left = f"{MARK}=true"
+        until(lambda: server.list(NAMESPACES, selector=left), lambda n: not n, what="the tests are gone", seconds=90)
+        found.remove()
+
+
+@pytest.fixture(scope="module")
+def space(server: Server, upkeep: Installation) -> Iterator[Space]:  # noqa: ARG001 - what is made in it is served
+    """A namespace for the tests of one file, with the Pod Security level `restricted`."""
+    with own_space(server) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

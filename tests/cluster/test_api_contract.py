@@ -3,11 +3,9 @@
 Every test has a namespace of its own; it and the one CustomResourceDefinition are gone afterwards.
 """
 
-import base64
 import secrets
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -24,34 +22,7 @@ from fakeapi.contract.objects import ObjectContract
 from fakeapi.contract.patches import PatchContract
 from fakeapi.contract.watches import WatchContract
 from fakeapi.contract.work import WorkContract
-from fakeapi.objects import Json
-from lab import access
-
-
-def _current(config: Json, collection: str, kind: str) -> Json:
-    context = next(item["context"] for item in config["contexts"] if item["name"] == config["current-context"])
-    found: Json = next(item[kind] for item in config[collection] if item["name"] == context[kind])
-    return found
-
-
-def _material(section: Json, name: str, folder: Path) -> Path:
-    """Return a file with a certificate or key, which a kubeconfig holds as a path or as data."""
-    if name in section:
-        return Path(section[name])
-    file = folder / name
-    file.write_bytes(base64.b64decode(section[f"{name}-data"]))
-    return file
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ssl.SSLContext]:
-    """The URL of the cluster's API server, and how to be its administrator."""
-    folder = tmp_path_factory.mktemp("credentials")
-    config = yaml.safe_load(access.connect().kubeconfig.read_text(encoding="utf-8"))
-    cluster, user = _current(config, "clusters", "cluster"), _current(config, "users", "user")
-    context = ssl.create_default_context(cafile=_material(cluster, "certificate-authority", folder))
-    context.load_cert_chain(_material(user, "client-certificate", folder), _material(user, "client-key", folder))
-    return cluster["server"], context
+from lab.access import ClusterAccess
 
 
 @pytest.fixture(scope="session")
@@ -96,14 +67,14 @@ def widgets(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-async def api(server: tuple[str, ssl.SSLContext], widgets: None) -> AsyncIterator[Api]:  # noqa: ARG001 -- has to exist
-    url, credentials = server
+async def api(credentials: tuple[str, ssl.SSLContext], widgets: None) -> AsyncIterator[Api]:  # noqa: ARG001 -- has to exist
+    url, context = credentials
     suffix = secrets.token_hex(4)
     name = f"contract-{suffix}"
     async with aiohttp.ClientSession(
         url,
         headers={"User-Agent": "contract-check/1"},
-        connector=aiohttp.TCPConnector(ssl=credentials),
+        connector=aiohttp.TCPConnector(ssl=context),
     ) as session:
         api = Api(session, namespace=name, suffix=suffix)
         namespaces = api.path("v1/namespaces", namespace="")
@@ -113,8 +84,8 @@ async def api(server: tuple[str, ssl.SSLContext], widgets: None) -> AsyncIterato
 
 
 @pytest.fixture(scope="session")
-def image() -> str:
-    return access.connect().image
+def image(access: ClusterAccess) -> str:
+    return access.image
 
 
 class TestObjects(ObjectContract):

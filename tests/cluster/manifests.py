@@ -1,0 +1,145 @@
+"""What the tests put into a namespace, as small as it can be."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cluster.kubectl import Object
+from upkeep.api import API_VERSION
+
+USER: Final = 65532
+"""Known by name in the shop's image, as initdb wants it."""
+_LOCKED: Final = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+_POD_SECURITY: Final = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "fsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_POSTGRES: Final = """
+set -eu
+initdb --username=postgres --pwfile=/run/secrets/db/password --auth-local=trust --auth-host=scram-sha-256 \
+    --encoding=UTF8 --locale=C.UTF-8 --no-sync --no-instructions
+echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
+printf 'CREATE TABLE orders (number int)\\nINSERT INTO orders SELECT generate_series(1, 1000)\\n' |
+    postgres --single -D "$PGDATA" postgres >/dev/null
+exec postgres --listen_addresses='*' --unix_socket_directories=/tmp --fsync=off --max_connections=50
+"""
+
+
+def resource(kind: str, name: str, spec: Object, **annotations: str) -> Object:
+    """A custom resource of ours; `run_now` among the annotations stands for upkeep.dev/run-now."""
+    named = {f"upkeep.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "metadata": {"name": name, "annotations": named},
+        "spec": spec,
+    }
+
+
+def task(name: str, *steps: Object, run_now: str = "first", **spec: object) -> Object:
+    """A MaintenanceTask that runs as soon as it is made; `run_now=""` for one that waits."""
+    asked = {"run_now": run_now} if run_now else {}
+    return resource("MaintenanceTask", name, {**spec, **({"steps": list(steps)} if steps else {})}, **asked)
+
+
+def window(name: str, **spec: object) -> Object:
+    """A MaintenanceWindow."""
+    return resource("MaintenanceWindow", name, spec)
+
+
+def soon(seconds: float) -> str:
+    """An instant so many seconds from now, in whole seconds, as a spec has it."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def script(image: str, text: str, **job: object) -> Object:
+    """A custom `job` that runs a shell script."""
+    small = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "128Mi"}}
+    command = ["/bin/sh", "-c", text]
+    return {"image": image, "command": command, "runAsUser": USER, "resources": small, **job}
+
+
+def secret(name: str, **values: str) -> Object:
+    """A Secret; `_` in a key's name stands for a dot."""
+    data = {key.replace("_", "."): value for key, value in values.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+
+
+def connection(name: str, *, login: str, host: str = "db", port: int = 5432, database: str = "postgres") -> Object:
+    """A connection to a PostgreSQL server with the credentials in the Secret `login`."""
+    return {
+        "name": name,
+        "postgres": {"host": host, "port": port, "database": database, "secretRef": {"name": login}},
+    }
+
+
+def service(name: str, port: int, *, app: str = "", target: int = 0) -> Object:
+    """A Service in front of the Pods whose label `app` is its name, at the same port, unless said otherwise."""
+    spec = {"selector": {"app": app or name}, "ports": [{"name": "main", "port": port, "targetPort": target or port}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+
+
+def ingress(name: str, *, host: str, service: str) -> Object:
+    """An Ingress that leads everything of a host to a Service."""
+    backend = {"service": {"name": service, "port": {"name": "main"}}}
+    rule = {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": name, "labels": {"team": "shop"}, "annotations": {"example.com/owner": "Shop team"}},
+        "spec": {"rules": [rule]},
+    }
+
+
+def postgres_server(image: str, *, login: str) -> list[Object]:
+    """A PostgreSQL `db` with a table `orders`; the Secret `login` has its superuser's `password`."""
+    container = {
+        "name": "postgres",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/bin/sh", "-c", _POSTGRES],
+        "env": [{"name": "PGDATA", "value": "/data/main"}],
+        "readinessProbe": {
+            "exec": {"command": ["pg_isready", "--host=127.0.0.1", "--quiet"]},
+            "periodSeconds": 1,
+            "timeoutSeconds": 5,
+        },
+        "volumeMounts": [
+            {"name": "data", "mountPath": "/data"},
+            {"name": "login", "mountPath": "/run/secrets/db", "readOnly": True},
+        ],
+    }
+    volumes: list[Object] = [{"name": "data", "emptyDir": {}}, {"name": "login", "secret": {"secretName": login}}]
+    return [service("db", 5432), pod("db", container, volumes=volumes)]
+
+
+def web_server(image: str, name: str) -> list[Object]:
+    """A web server that answers 200 with a list of files."""
+    container = {
+        "name": "web",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-m", "http.server", "8000", "--directory=/usr/share"],
+        "readinessProbe": {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1, "timeoutSeconds": 5},
+    }
+    return [service(name, 8000), pod(name, container)]
+
+
+def pod(name: str, container: Object, *, volumes: list[Object] | None = None) -> Object:
+    """A Pod with one container that passes `restricted`, labelled `app` for its Service."""
+    room = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": _POD_SECURITY,
+            "containers": [{"resources": room, "securityContext": _LOCKED, **container}],
+            "volumes": volumes or [],
+        },
+    }

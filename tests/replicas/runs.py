@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fakeapi.behaviours import Finish
 from fakeapi.objects import Json
-from replicas.stage import REPORT, TEAM, Stage, instant, resource
+from replicas.stage import REPORT, TEAM, Stage, in_seconds, resource
 from replicas.story import Story
 
 NAME: Final = "tidy"
@@ -39,8 +39,7 @@ def _told(kind: str, name: str, endings: list[str]) -> Any:  # noqa: ANN401 - a 
 
 def _once(stage: Stage) -> None:
     runs_end_well(stage)
-    moment = instant(datetime.now(UTC) - timedelta(seconds=2))
-    stage.cluster.create(resource("MaintenanceTask", NAME, {"runAt": moment, "job": JOB}))
+    stage.cluster.create(resource("MaintenanceTask", NAME, {"runAt": in_seconds(0.5), "job": JOB}))
 
 
 def _scheduled(stage: Stage) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -47,6 +47,10 @@ _RUN: Final = re.compile(r"(-(?:manual|window))?(-\d{8})?-[0-9a-f]{8}\b")
 """The part of a Job's name that is different each time."""
 
 
+async def _nothing(_: Stage) -> None:
+    """What happens in most stories meanwhile."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Story:
     """What happens in a cluster when nothing goes wrong.
@@ -56,6 +60,7 @@ class Story:
         begin: sets the scene.
         over: whether all has happened.
         jobs: how many Jobs it takes, each exactly once.
+        meanwhile: what somebody else does in the course of it.
         check: what else must hold at the end of every telling; raises AssertionError.
         settings: of the operator, by the names of their variables.
         within: seconds that a telling may take.
@@ -66,6 +71,7 @@ class Story:
     begin: Callable[[Stage], None]
     over: Callable[[Stage], bool]
     jobs: int
+    meanwhile: Callable[[Stage], Awaitable[None]] = _nothing
     check: Callable[[Stage], None] = lambda _: None
     settings: Mapping[str, str] = field(default_factory=lambda: UNHURRIED)
     within: float = LONGEST
@@ -79,14 +85,30 @@ class Disturbance:
     Attributes:
         name: for people.
         strike: makes the rule; the callback kills the operator.
+        deadly: whether the operator ends by it.
     """
 
     name: str
     strike: Callable[[Trigger, Callable[[], None]], Rule]
+    deadly: bool = False
 
 
-KILLED_BEFORE: Final = Disturbance(name="killed before", strike=lambda here, kill: here.kill_before(kill))
-KILLED_AFTER: Final = Disturbance(name="killed after", strike=lambda here, kill: here.kill_after(kill))
+KILLED_BEFORE: Final = Disturbance(name="killed before", strike=lambda here, kill: here.kill_before(kill), deadly=True)
+KILLED_AFTER: Final = Disturbance(name="killed after", strike=lambda here, kill: here.kill_after(kill), deadly=True)
+
+IMPATIENT: Final = {"UPKEEP_API_TIMEOUT": "1"}
+"""Settings of an operator that gives up on a request before one of the late answers below comes."""
+FAILURES: Final = (
+    Disturbance(name="conflict at", strike=lambda here, _: here.answer(409, reason="Conflict")),
+    Disturbance(name="too many requests at", strike=lambda here, _: here.answer(429, retry_after=1)),
+    Disturbance(name="error instead of", strike=lambda here, _: here.answer(500)),
+    Disturbance(name="error in spite of", strike=lambda here, _: here.answer(500, after_commit=True)),
+    Disturbance(name="connection cut before", strike=lambda here, _: here.drop_before()),
+    Disturbance(name="connection cut after", strike=lambda here, _: here.drop_after()),
+    Disturbance(name="late answer to", strike=lambda here, _: here.delay(1.4, after_commit=True)),
+    Disturbance(name="late commit of", strike=lambda here, _: here.delay(1.4)),
+)
+"""What the API server and the way to it can do to a write, all of which an operator survives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,27 +160,39 @@ async def tell(
 
 async def _tell(story: Story, stage: Stage, disturbance: Disturbance | None, nth: int, like: Ending | None) -> Ending:
     story.begin(stage)
-    operator = await stage.household.operator(settings=story.settings)
+    operators: list[Process] = []
+
+    def kill() -> None:
+        operators[-1].kill()
+
     rule = None
     if disturbance:
         here = stage.cluster.faults.on(WRITES, manager=MANAGER, without=("leases",), nth=nth)
-        rule = disturbance.strike(here, lambda: operator.kill())  # noqa: PLW0108 - whichever operator it is then
+        rule = disturbance.strike(here, kill)
+    deadly = rule if disturbance and disturbance.deadly else None
 
     def well_told() -> bool:
-        return story.over(stage) and (like is None or state_of(stage) == like.state)
+        # The audit hears of a late answer only when it is given.
+        heard = len(stage.started()) >= story.jobs
+        return heard and story.over(stage) and (like is None or state_of(stage) == like.state)
+
+    async def play() -> None:
+        while True:
+            operators.append(await stage.household.operator(settings=story.settings))
+            if await _happens(stage, well_told, unless_ended=operators[-1]):
+                return
+            assert deadly, "the operator ended by itself"
+            assert deadly.fired == len(operators), "the operator ended by itself"
 
     try:
         async with asyncio.timeout(story.within):
-            while not await _happens(stage, well_told, unless_ended=operator):
-                assert rule, f"the operator ended by itself: {operator.log[-2000:]}"
-                assert rule.fired, f"the operator ended by itself: {operator.log[-2000:]}"
-                operator = await stage.household.operator(settings=story.settings)
+            await asyncio.gather(play(), story.meanwhile(stage))
     except TimeoutError:
         _account(story, stage)
         assert like is None, _difference(like.state, state_of(stage))
         raise
-    operator.kill()
-    await operator.end()
+    operators[-1].kill()
+    await operators[-1].end()
     _account(story, stage)
     story.check(stage)
     return Ending(writes=stage.writes, state=state_of(stage), struck=bool(rule and rule.fired))

@@ -176,7 +176,7 @@ def main() -> int:
 
 
 async def _serve(settings: Settings) -> int:
-    async with await Client.connect() as client:
+    async with await Client.connect(timeout=settings.api_timeout) as client:
         operator = Operator(settings, client)
         try:
             await operator.run()

@@ -29,6 +29,7 @@ class Settings:
         page_replicas: Pods of a maintenance page (UPKEEP_PAGE_REPLICAS).
         lease: how fast leadership moves (UPKEEP_LEASE_DURATION, in whole seconds, UPKEEP_LEASE_RENEW_DEADLINE,
             UPKEEP_LEASE_CALL_TIMEOUT, UPKEEP_LEASE_RETRY_PERIOD, in seconds, each shorter than the one before).
+        api_timeout: seconds that a request to the API server may take (UPKEEP_API_TIMEOUT).
         relist_interval: seconds between two full lists, for what the watches did not tell (UPKEEP_RELIST_INTERVAL).
         sweep_interval: seconds between two looks for Ingresses on a page that nobody holds (UPKEEP_SWEEP_INTERVAL).
     """
@@ -43,6 +44,7 @@ class Settings:
     port: int = 8080
     page_replicas: int = 2
     lease: LeaseTimes = field(default_factory=LeaseTimes)
+    api_timeout: float = 10.0
     relist_interval: float = 600.0
     sweep_interval: float = 60.0
 
@@ -66,6 +68,7 @@ class Settings:
             port=_number(environment, "UPKEEP_PORT", 8080),
             page_replicas=_number(environment, "UPKEEP_PAGE_REPLICAS", 2),
             lease=_lease(environment),
+            api_timeout=_seconds(environment, "UPKEEP_API_TIMEOUT", 10.0),
             relist_interval=_seconds(environment, "UPKEEP_RELIST_INTERVAL", 600.0),
             sweep_interval=_seconds(environment, "UPKEEP_SWEEP_INTERVAL", 60.0),
         )

@@ -130,6 +130,10 @@ class Household:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Kill whoever is left."""
+        await self.die()
+
+    async def die(self) -> None:
+        """Kill whoever is left, and wait until all are gone."""
         for process in self._processes:
             process.kill()
         for process in self._processes:

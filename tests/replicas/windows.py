@@ -82,10 +82,15 @@ def window_spec(**changes: object) -> dict[str, Any]:
     return {key: value for key, value in {**spec, **changes}.items() if value is not None}
 
 
-def furnish(stage: Stage) -> None:
-    """What a window needs: Ingresses, a task, and a cluster in which Jobs end well and pages come up."""
+def furnish(stage: Stage, *, page_after: float | None = 0.0) -> None:
+    """What a window needs: Ingresses, a task, and a cluster in which Jobs end well and pages come up.
+
+    Args:
+        stage: where.
+        page_after: seconds until a page answers, None for never.
+    """
     runs_end_well(stage)
-    stage.cluster.world.deployments()
+    stage.cluster.world.deployments(ready_after=page_after)
     for ingress in INGRESSES.values():
         stage.cluster.create(ingress)
     stage.cluster.create(resource("MaintenanceTask", NAME, {"job": JOB}))

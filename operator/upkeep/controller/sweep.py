@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from upkeep.cluster.cache import Cache
+from upkeep.cluster.cache import Cache, Key
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import ApiError, ConflictError, NotFoundError
 from upkeep.cluster.resources import INGRESSES, WINDOWS
@@ -42,6 +42,7 @@ class Sweep:
         self._applier = applier
         self._metrics = metrics
         self._clock = clock
+        self._complaints: dict[Key, str] = {}
 
     async def run(self, every: float) -> None:
         """Sweep now and every so many seconds, for ever."""
@@ -58,8 +59,9 @@ class Sweep:
                 continue
             try:
                 await self._restore(ingress, live)
+                self._complaints.pop(key, None)
             except UndoRecordError as problem:
-                await self._say(ingress, "UndoRecordUnreadable", str(problem))
+                await self._complain(key, ingress, str(problem))
             except NotFoundError:
                 continue
             except (ApiError, ConflictError) as problem:
@@ -93,6 +95,12 @@ class Sweep:
         except NotFoundError:
             return False
         return bool(window["metadata"]["uid"] == holder.uid)
+
+    async def _complain(self, key: Key, ingress: Object, text: str) -> None:
+        """Say what only a person can mend, once and not at every sweep."""
+        if self._complaints.get(key) != text:
+            self._complaints[key] = text
+            await self._say(ingress, "UndoRecordUnreadable", text)
 
     async def _say(self, ingress: Object, reason: str, message: str) -> None:
         whole = {**ingress, "kind": INGRESSES.kind}

@@ -147,6 +147,27 @@ async def test_it_does_not_repeat_a_write_by_itself(cluster: FakeCluster, client
     assert len(cluster.writes) == 1
 
 
+async def test_who_does_not_lead_may_read_but_writes_nothing_except_the_lease(
+    cluster: FakeCluster, client: Client
+) -> None:
+    leading = [True]
+    client.fence(lambda: leading[0])
+    await client.create(CONFIG_MAPS, config_map())
+
+    leading[0] = False
+    with pytest.raises(ApiError, match="not sent, because this process does not lead any more") as refused:
+        await client.patch(CONFIG_MAPS, TEAM, "a", {"data": {"a": "2"}})
+
+    assert refused.value.transient
+    await client.get(CONFIG_MAPS, TEAM, "a")
+    lease = {"metadata": {"name": "a", "namespace": TEAM}}
+    await client.request("POST", LEASES.path(TEAM), body=lease, urgency=Urgency.LEASE)
+    assert [(entry.verb, entry.resource) for entry in cluster.writes] == [
+        ("create", "configmaps"),
+        ("create", "leases"),
+    ]
+
+
 async def test_an_answer_that_takes_too_long_is_an_error_like_others(cluster: FakeCluster) -> None:
     cluster.faults.on("get").delay(PATIENCE)
     async with Client(Configuration(host=cluster.url), timeout=0.2) as client:

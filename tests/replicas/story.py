@@ -213,11 +213,20 @@ async def _happens(stage: Stage, what: Callable[[], bool], *, unless_ended: Proc
         await asyncio.wait((happened, ended))
 
 
+def occasions(stage: Stage) -> list[tuple[str, ...]]:
+    """What Jobs were started for: UID of the owner, time, schedule, token.
+
+    Raises:
+        AssertionError: two were started for the same.
+    """
+    found = [_occasion(entry.body["metadata"]) for entry in stage.started()]
+    assert len(set(found)) == len(found), f"a run was started twice: {found}"
+    return found
+
+
 def _account(story: Story, stage: Stage) -> None:
-    """Exactly one Job for each occasion of each owner, and as many as the story takes."""
-    occasions = [_occasion(entry.body["metadata"]) for entry in stage.started()]
-    assert len(set(occasions)) == len(occasions), f"a run was started twice: {occasions}"
-    assert len(occasions) == story.jobs, f"{len(occasions)} runs instead of {story.jobs}: {occasions}"
+    found = occasions(stage)
+    assert len(found) == story.jobs, f"{len(found)} runs instead of {story.jobs}: {found}"
 
 
 def _occasion(metadata: dict[str, Any]) -> tuple[str, ...]:

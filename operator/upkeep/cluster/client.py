@@ -8,7 +8,7 @@ failed is decided upon again by those who asked for it.
 import asyncio
 import heapq
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import IntEnum
 from itertools import count
@@ -58,6 +58,7 @@ class Client:
         self._rest = RESTClientObject(configuration)
         self._timeout = timeout
         self._turns = _Turns(connections)
+        self._may_write: Callable[[], bool] = _always
 
     @classmethod
     async def connect(cls, *, timeout: float = 10.0) -> Self:
@@ -69,6 +70,13 @@ class Client:
             _not_in_cluster(missing)
             await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         return cls(configuration, timeout=timeout)
+
+    def fence(self, may_write: Callable[[], bool]) -> None:
+        """Let writes pass only while this is true: who has lost the Lease without knowing it must not write any more.
+
+        It does not hold back writes of the Lease itself.
+        """
+        self._may_write = may_write
 
     async def close(self) -> None:
         """Close all connections."""
@@ -100,6 +108,9 @@ class Client:
         url = f"{self._configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "application/json", "User-Agent": f"upkeep/{__version__}", "Content-Type": content_type}
         async with self._turns.take(urgency):
+            if method != "GET" and urgency is not Urgency.LEASE and not self._may_write():
+                msg = f"{call}: not sent, because this process does not lead any more"
+                raise ApiError(msg, status=0)
             try:
                 headers |= await self._authorization()
                 response = await self._rest.request(  # type: ignore[no-untyped-call]
@@ -227,6 +238,10 @@ class _Turns:
                 turn.set_result(None)
                 return
         self._free += 1
+
+
+def _always() -> bool:
+    return True
 
 
 def _not_in_cluster(problem: Exception) -> None:

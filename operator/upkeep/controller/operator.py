@@ -67,6 +67,7 @@ class Operator:
             identity=settings.identity,
             times=settings.lease,
         )
+        client.fence(lambda: self._leadership.held)
         self._stop = asyncio.Event()
 
     async def run(self) -> None:

@@ -72,7 +72,7 @@ class Run:
         report: what it said, None for a foreign container or where it was killed before it could.
         words: for a foreign container or a killed run: what is known of its end.
         trouble: why its Pod does not get on.
-        settled: whether its Pod's end was seen too, so that the report is final.
+        settled: whether its Pod's end was seen too, or cannot be seen any more, so that the report is final.
     """
 
     name: str
@@ -199,7 +199,7 @@ def observe(job: Manifest, pods: Sequence[Manifest]) -> Run:
         report=RunReport.decode(end["message"]) if end and end.get("message") else None,
         words=_last_words(newest, end, ended),
         trouble=None if ended else _trouble(newest),
-        settled=end is not None,
+        settled=end is not None or _overran(ended),
     )
 
 
@@ -220,6 +220,11 @@ def _finished(status: Manifest, ended: Manifest | None) -> datetime | None:
     return read_optional(status.get("completionTime") or ended.get("lastTransitionTime"))
 
 
+def _overran(ended: Manifest | None) -> bool:
+    """Whether the Job was stopped for its deadline: its Pod is deleted then, so that no last words will come."""
+    return ended is not None and ended["type"] == "Failed" and ended.get("reason") == "DeadlineExceeded"
+
+
 def _terminated(pod: Manifest | None) -> Manifest | None:
     for container in (pod or {}).get("status", {}).get("containerStatuses", ()):
         terminated: Manifest | None = container.get("state", {}).get("terminated")
@@ -229,7 +234,7 @@ def _terminated(pod: Manifest | None) -> Manifest | None:
 
 
 def _last_words(pod: Manifest | None, end: Manifest | None, ended: Manifest | None) -> str:
-    if ended and ended["type"] == "Failed" and ended.get("reason") == "DeadlineExceeded":
+    if _overran(ended):
         return "it took longer than its timeout and was stopped"
     pod_status = (pod or {}).get("status", {})
     if pod_status.get("reason") == "Evicted":

@@ -1,6 +1,7 @@
 """What the tests of the operator as a process share: a nursery, and a stage of their own."""
 
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,13 @@ def nursery() -> Iterator[Nursery]:
 async def stage(nursery: Nursery, tmp_path: Path) -> AsyncIterator[Stage]:
     async with opened(nursery, tmp_path) as stage:
         yield stage
+
+
+@pytest.fixture
+def measured(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[str], None]]:
+    """Say what was measured; figures are shown, not judged."""
+    lines: list[str] = []
+    yield lines.append
+    with capsys.disabled():
+        for line in lines:
+            sys.stdout.write(f"\n    {line} ")

@@ -10,7 +10,6 @@ from replicas import runs
 from replicas.replica import Nursery
 from replicas.stage import Stage
 from replicas.story import Story, tell
-from upkeep.controller.watches import WATCHED
 
 HEALING: Final = {"UPKEEP_RELIST_INTERVAL": "1"}
 """Settings of an operator that soon notices what the watches did not tell."""
@@ -53,7 +52,7 @@ async def test_watches_that_end_and_whose_history_is_forgotten_are_taken_up_agai
 async def test_a_task_that_no_watch_tells_of_is_found_by_the_next_full_list(stage: Stage) -> None:
     stage.cluster.faults.on_watch("maintenancetasks").silence()
     await stage.household.operator(settings=HEALING)
-    await stage.cluster.until(lambda: stage.cluster.watches == len(WATCHED), within=30)
+    await stage.watched()
 
     runs.ONCE.begin(stage)
 

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Callable
 from datetime import datetime
 from itertools import groupby, pairwise
 from typing import Any, Final
@@ -83,7 +84,7 @@ async def test_one_leads_and_does_the_work_the_other_only_watches(stage: Stage) 
 
 
 async def test_when_the_leader_is_killed_the_other_takes_over_when_the_lease_expires(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
+    stage: Stage, measured: Callable[[str], None]
 ) -> None:
     first, second = await pair(stage)
 
@@ -93,16 +94,13 @@ async def test_when_the_leader_is_killed_the_other_takes_over_when_the_lease_exp
     await leads(stage, SECOND)
     took = time.monotonic() - killed
 
-    with capsys.disabled():
-        print(f"\nkill -9 with a lease of {DURATION}s: the other leads after {took:.1f}s", end=" ")  # noqa: T201
+    measured(f"kill -9 with a lease of {DURATION}s: the other leads after {took:.1f}s")
     assert (read_exactly(lease(stage)["acquireTime"]) - renewed).total_seconds() >= DURATION, "it took over early"
     assert lease(stage)["leaseTransitions"] == 1
     assert not second.ended
 
 
-async def test_a_leader_that_is_told_to_stop_hands_over_at_once(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_leader_that_is_told_to_stop_hands_over_at_once(stage: Stage, measured: Callable[[str], None]) -> None:
     first, _ = await pair(stage)
     runs.ONCE.begin(stage)
     await ran_once(stage)
@@ -114,8 +112,7 @@ async def test_a_leader_that_is_told_to_stop_hands_over_at_once(
     await leads(stage, SECOND)
     took = time.monotonic() - told
 
-    with capsys.disabled():
-        print(f"\nSIGTERM: it ends after {ended:.2f}s, the other leads after {took:.2f}s", end=" ")  # noqa: T201
+    measured(f"SIGTERM: it ends after {ended:.2f}s, the other leads after {took:.2f}s")
     assert code == 0
     holders = [entry.body["spec"]["holderIdentity"] for entry in lease_writes(stage)]
     assert [name for name, _ in groupby(holders)] == [FIRST, "", SECOND]

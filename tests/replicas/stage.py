@@ -3,6 +3,7 @@
 It exists so that many plays can run side by side, each with a cluster, a directory and processes of its own.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from typing import Any, Final
 from fakeapi.audit import Entry
 from fakeapi.objects import Json
 from fakeapi.server import FakeCluster
-from replicas.replica import NAMESPACE, Household, Nursery
+from replicas.replica import NAMESPACE, PATIENCE, Household, Nursery
+from upkeep.controller.watches import WATCHED
 
 TEAM: Final = "team"
 """The namespace in which everything plays."""
@@ -53,6 +55,16 @@ class Stage:
                 self.cluster.create(each)
         finally:
             self.calendar.ago = timedelta(0)
+
+    async def watched(self) -> None:
+        """Wait until an operator watches all that it should.
+
+        Raises:
+            TimeoutError: it does not.
+        """
+        async with asyncio.timeout(PATIENCE):
+            while self.cluster.watches < len(WATCHED):  # noqa: ASYNC110 - the fake says nothing when a watch begins
+                await asyncio.sleep(0.02)
 
     def status(self, kind: str, name: str) -> dict[str, Any]:
         """The status of a resource of the team, empty where there is none yet."""

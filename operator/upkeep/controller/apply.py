@@ -184,7 +184,8 @@ class Applier:
     async def _write_status(self, resource: Object, status: ResourceStatus) -> None:
         """Write the fields that changed, if any did."""
         kind, metadata = BY_KIND[resource["kind"]], resource["metadata"]
-        changes = difference(resource.get("status") or {}, dump(status))
+        before = resource.get("status")
+        changes = difference(before if isinstance(before, dict) else {}, dump(status))
         if not changes:
             return
         patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": changes}

@@ -1,5 +1,6 @@
 """What Prometheus reads. Labels are bounded by the number of resources; user text never becomes a label."""
 
+import contextlib
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -12,6 +13,8 @@ from upkeep.domain.instants import read_instant
 
 _GOOD: Final = frozenset({"ok", "changed", "skipped"})
 _OWNER: Final = ("namespace", "name")
+_UNREADABLE: Final = (AttributeError, KeyError, TypeError, ValueError)
+"""What a status that somebody else wrote can lead to; it must not hide all the others."""
 
 
 class Metrics:
@@ -77,15 +80,16 @@ class _StatusCollector(Collector):
             f"{prefix}_consecutive_failures", "Failed runs since the last good one.", labels=label
         )
         for resource in self._all(TASKS.plural):
-            names = [resource["metadata"]["name"], resource["metadata"]["namespace"]]
-            state = resource.get("status") or {}
-            failures.add_metric(names, state.get("consecutiveFailures", 0))
-            run = state.get("lastRun") or {}
-            if "outcome" not in run or "completionTime" not in run:
-                continue
-            _add_run(run, names, last_run=last_run, duration=duration, status=status)
-            findings.add_metric([*names, "critical"], run.get("criticalFindings", 0))
-            findings.add_metric([*names, "warning"], run.get("warningFindings", 0))
+            with contextlib.suppress(*_UNREADABLE):
+                names = [resource["metadata"]["name"], resource["metadata"]["namespace"]]
+                state = resource.get("status") or {}
+                failures.add_metric(names, float(state.get("consecutiveFailures", 0)))
+                run = state.get("lastRun") or {}
+                if "outcome" not in run or "completionTime" not in run:
+                    continue
+                _add_run(run, names, last_run=last_run, duration=duration, status=status)
+                findings.add_metric([*names, "critical"], float(run.get("criticalFindings", 0)))
+                findings.add_metric([*names, "warning"], float(run.get("warningFindings", 0)))
         return [last_run, duration, status, findings, failures]
 
     def _windows(self) -> list[Metric]:
@@ -96,20 +100,21 @@ class _StatusCollector(Collector):
         targets = GaugeMetricFamily(f"{prefix}_targets_in_maintenance", "Targets on the page.", labels=_OWNER)
         good = GaugeMetricFamily(f"{prefix}_status", "1: the last opening went well, 0: it did not.", labels=_OWNER)
         for resource in self._all(WINDOWS.plural):
-            names = [resource["metadata"]["namespace"], resource["metadata"]["name"]]
-            state = resource.get("status") or {}
-            occurrence = state.get("occurrence") or {}
-            is_open = "openedAt" in occurrence and "closedAt" not in occurrence
-            active.add_metric(names, float(is_open))
-            if is_open:
-                end.add_metric(names, _seconds(occurrence["endTime"]))
-            held = [target for target in occurrence.get("targets", ()) if target["state"] == "Maintenance"]
-            targets.add_metric(names, len(held))
-            if "nextScheduleTime" in state:
-                next_start.add_metric(names, _seconds(state["nextScheduleTime"]))
-            outcome = (state.get("lastRun") or {}).get("outcome")
-            if outcome:
-                good.add_metric(names, float(outcome in _GOOD))
+            with contextlib.suppress(*_UNREADABLE):
+                names = [resource["metadata"]["namespace"], resource["metadata"]["name"]]
+                state = resource.get("status") or {}
+                occurrence = state.get("occurrence") or {}
+                is_open = "openedAt" in occurrence and "closedAt" not in occurrence
+                active.add_metric(names, float(is_open))
+                if is_open:
+                    end.add_metric(names, _seconds(occurrence["endTime"]))
+                held = [target for target in occurrence.get("targets", ()) if target["state"] == "Maintenance"]
+                targets.add_metric(names, len(held))
+                if "nextScheduleTime" in state:
+                    next_start.add_metric(names, _seconds(state["nextScheduleTime"]))
+                outcome = (state.get("lastRun") or {}).get("outcome")
+                if outcome:
+                    good.add_metric(names, float(outcome in _GOOD))
         return [active, end, next_start, targets, good]
 
     def _backups(self) -> list[Metric]:
@@ -121,15 +126,16 @@ class _StatusCollector(Collector):
         status = GaugeMetricFamily(f"{prefix}_status", "1: the last run ended well, 0: it did not.", labels=_OWNER)
         duration = GaugeMetricFamily(f"{prefix}_duration_seconds", "How long the last run took.", labels=_OWNER)
         for resource in self._all(BACKUPS.plural):
-            names = [resource["metadata"]["namespace"], resource["metadata"]["name"]]
-            state = resource.get("status") or {}
-            if "lastBackupTime" in state:
-                last.add_metric(names, _seconds(state["lastBackupTime"]))
-            if "lastIntegrityCheckTime" in state:
-                checked.add_metric(names, _seconds(state["lastIntegrityCheckTime"]))
-            run = state.get("lastRun") or {}
-            if "outcome" in run and "completionTime" in run:
-                _add_run(run, names, last_run=None, duration=duration, status=status)
+            with contextlib.suppress(*_UNREADABLE):
+                names = [resource["metadata"]["namespace"], resource["metadata"]["name"]]
+                state = resource.get("status") or {}
+                if "lastBackupTime" in state:
+                    last.add_metric(names, _seconds(state["lastBackupTime"]))
+                if "lastIntegrityCheckTime" in state:
+                    checked.add_metric(names, _seconds(state["lastIntegrityCheckTime"]))
+                run = state.get("lastRun") or {}
+                if "outcome" in run and "completionTime" in run:
+                    _add_run(run, names, last_run=None, duration=duration, status=status)
         return [last, checked, status, duration]
 
     def _all(self, plural: str) -> list[dict[str, Any]]:

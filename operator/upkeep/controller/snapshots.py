@@ -4,6 +4,7 @@ An Ingress is read just before a decision about it, because it belongs to somebo
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 from upkeep.cluster.cache import Cache, Key
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import NotFoundError
-from upkeep.cluster.resources import BACKUPS, ENDPOINT_SLICES, INGRESSES, TASKS, WINDOWS
+from upkeep.cluster.resources import ENDPOINT_SLICES, INGRESSES, TASKS, WINDOWS
+from upkeep.controller.references import occurrence_of, planned_tasks, targets_of, windows_of
 from upkeep.domain.backup import BackupSnapshot
 from upkeep.domain.run import Run, observe
 from upkeep.domain.task import TaskSnapshot
 from upkeep.domain.window import WindowSnapshot
 from upkeep.resources.page import page_name, page_ready
+
+logger = logging.getLogger(__name__)
 
 
 class Snapshots:
@@ -29,8 +33,7 @@ class Snapshots:
     def task(self, resource: Object, now: datetime) -> TaskSnapshot:
         """What a decision about a MaintenanceTask looks at."""
         namespace = resource["metadata"]["namespace"]
-        wanted = resource["spec"].get("windows") or ()
-        windows = {name: self._cache.get(Key(WINDOWS.plural, namespace, name)) for name in wanted}
+        windows = {name: self._cache.get(Key(WINDOWS.plural, namespace, name)) for name in windows_of(resource)}
         return TaskSnapshot(
             resource=resource,
             runs=self._runs(self._cache.jobs_of(resource["metadata"]["uid"])),
@@ -47,15 +50,13 @@ class Snapshots:
         """What a decision about a MaintenanceWindow looks at."""
         metadata = resource["metadata"]
         namespace, uid = metadata["namespace"], metadata["uid"]
-        planned = (resource["spec"].get("plan") or {}).get("tasks") or ()
-        names = [task["name"] for task in planned if "name" in task]
-        tasks = {name: self._cache.get(Key(TASKS.plural, namespace, name)) for name in names}
+        tasks = {name: self._cache.get(Key(TASKS.plural, namespace, name)) for name in planned_tasks(resource)}
         present = {name: task for name, task in tasks.items() if task is not None}
         page = page_name(metadata["name"], uid)
-        occurrence = (resource.get("status") or {}).get("occurrence") or {}
+        occurrence = occurrence_of(resource)
         awaited = bool(occurrence.get("pageShown")) and "openedAt" not in occurrence and "closedAt" not in occurrence
         targets, ready = await asyncio.gather(
-            self._ingresses(namespace, _target_names(resource)),
+            self._ingresses(namespace, targets_of(resource)),
             self._page_ready(namespace, page) if awaited else _nobody_looked(),
         )
         return WindowSnapshot(
@@ -75,7 +76,15 @@ class Snapshots:
         return frozenset(window["metadata"]["uid"] for window in windows if window)
 
     def _runs(self, jobs: Iterable[Object]) -> list[Run]:
-        return [observe(job, self._cache.pods_of(job)) for job in jobs]
+        return [run for job in jobs if (run := self._run(job))]
+
+    def _run(self, job: Object) -> Run | None:
+        try:
+            return observe(job, self._cache.pods_of(job))
+        except (AttributeError, KeyError, TypeError, ValueError) as problem:
+            # Our labels on a Job that we did not make, or not like that: it must not stop what it pretends to be for.
+            logger.warning("A Job with our labels is left alone: %r", problem, extra={"job": job["metadata"]["name"]})
+            return None
 
     def _busy(self, task: Object, window_uid: str) -> bool:
         runs = self._runs(self._cache.jobs_of(task["metadata"]["uid"]))
@@ -98,17 +107,5 @@ class Snapshots:
         return page_ready([item async for listed in pages for item in listed["items"]])
 
 
-def _target_names(resource: Object) -> list[str]:
-    """Names of the Ingresses that the spec names, or that the status still remembers."""
-    mode = resource["spec"].get("maintenanceMode") or {}
-    occurrence = (resource.get("status") or {}).get("occurrence") or {}
-    targets = [*(mode.get("targets") or ()), *(occurrence.get("targets") or ())]
-    return list(dict.fromkeys(target["name"] for target in targets if "name" in target))
-
-
 async def _nobody_looked() -> None:
     return None
-
-
-KIND_OF = {TASKS.plural: TASKS, WINDOWS.plural: WINDOWS, BACKUPS.plural: BACKUPS}
-"""The reconciled kinds by the plural of their keys."""

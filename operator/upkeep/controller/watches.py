@@ -13,6 +13,7 @@ import kopf
 from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.resources import BY_KIND, INGRESSES, JOBS, OWNERS, PODS, TASKS, WINDOWS, Resource
 from upkeep.controller.queue import WorkQueue
+from upkeep.controller.references import planned_tasks, windows_of
 from upkeep.domain.identity import (
     JOB_NAME_LABEL,
     MANAGED_BY,
@@ -86,7 +87,7 @@ class Observer:
             return
         for name in self._cache.names(other, key.namespace):
             dependent = self._cache.get(Key(other.plural, key.namespace, name))
-            if dependent and key.name in _names_in(dependent):
+            if dependent and key.name in (*planned_tasks(dependent), *windows_of(dependent)):
                 self._queue.add(Key(other.plural, key.namespace, name))
 
     def _wake_owner(self, body: Mapping[str, Any]) -> None:
@@ -152,9 +153,3 @@ def namespaces_argument(namespaces: Collection[str]) -> dict[str, Any]:
 
 def _generation(body: Mapping[str, Any] | None) -> int | None:
     return body["metadata"].get("generation") if body else None
-
-
-def _names_in(resource: Mapping[str, Any]) -> set[str]:
-    spec = resource.get("spec") or {}
-    planned = (spec.get("plan") or {}).get("tasks") or ()
-    return {task.get("name", "") for task in planned} | set(spec.get("windows") or ())

@@ -54,7 +54,7 @@ def decide(snapshot: BackupSnapshot) -> Decision:
     status = BackupStatus.model_validate(snapshot.resource.get("status") or {})
     plan = _Plan(snapshot=snapshot, status=status, ledger=Ledger.of(status)).with_ends()
     try:
-        spec = BackupSpec.model_validate(snapshot.resource["spec"])
+        spec = BackupSpec.model_validate(snapshot.resource.get("spec"))
         timetables = _timetables(snapshot, spec, status)
     except ValidationError as problem:
         return plan.stalled(Problem(reason="InvalidSpec", message=explain(problem)))

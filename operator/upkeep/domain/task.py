@@ -53,7 +53,7 @@ def decide(snapshot: TaskSnapshot) -> Decision:
     status = TaskStatus.model_validate(snapshot.resource.get("status") or {})
     ledger, wake_at = _observed(snapshot, status)
     try:
-        spec = TaskSpec.model_validate(snapshot.resource["spec"])
+        spec = TaskSpec.model_validate(snapshot.resource.get("spec"))
         timetable = _timetable(snapshot, spec, status)
     except ValidationError as problem:
         return _stalled(snapshot, status, ledger, Problem(reason="InvalidSpec", message=explain(problem)))
@@ -278,7 +278,7 @@ def _reference_problem(spec: TaskSpec, snapshot: TaskSnapshot) -> Problem | None
 
 def _is_open(window: Mapping[str, Any], now: datetime) -> bool:
     try:
-        spec = WindowSpec.model_validate(window["spec"])
+        spec = WindowSpec.model_validate(window.get("spec"))
         return not spec.suspend and opening_at(spec, now) is not None
     except (ValidationError, ScheduleError):
         return False

@@ -55,7 +55,7 @@ def decide(snapshot: WindowSnapshot) -> Decision:
     if snapshot.deleted:
         return _dismantled(stage)
     try:
-        spec = WindowSpec.model_validate(snapshot.resource["spec"])
+        spec = WindowSpec.model_validate(snapshot.resource.get("spec"))
         timetable = _timetable(snapshot, spec, status)
     except ValidationError as error:
         return _unreadable(stage, Problem(reason="InvalidSpec", message=explain(error)))

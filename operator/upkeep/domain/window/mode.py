@@ -114,6 +114,10 @@ def _surveyed(snapshot: WindowSnapshot, target: Target) -> TargetStatus:
     ingress = snapshot.targets.get(target.name)
     if ingress is None:
         return _missing(target)
+    try:
+        holders(ingress)
+    except UndoRecordError as error:
+        return _status(target, TargetState.REFUSED, str(error))
     problem = refusal(ingress)
     return _status(target, TargetState.REFUSED, problem.message) if problem else _status(target, TargetState.NORMAL)
 

@@ -126,7 +126,7 @@ def _begin(
         message = f"MaintenanceTask {planned.name!r} does not exist in this namespace: create it"
         return _status(planned, TaskState.FAILED, "TaskNotFound", message), None
     try:
-        spec = TaskSpec.model_validate(resource["spec"])
+        spec = TaskSpec.model_validate(resource.get("spec"))
     except ValidationError as problem:
         return _status(planned, TaskState.FAILED, "TaskInvalid", explain(problem)), None
     if problem_found := reference_problem(spec):

@@ -1,0 +1,43 @@
+"""Which other objects a custom resource names, read from what is really there.
+
+A resource may have been written past validation, or before a field had its present shape. Whatever it looks like, it
+must never stop the watches or a decision about another resource; what is wrong with it, the decision about it says.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def windows_of(resource: Mapping[str, Any]) -> list[str]:
+    """Names of the MaintenanceWindows that a task is bound to."""
+    return [name for name in _items(_mapping(resource.get("spec")).get("windows")) if isinstance(name, str)]
+
+
+def planned_tasks(resource: Mapping[str, Any]) -> list[str]:
+    """Names of the MaintenanceTasks in a window's plan."""
+    plan = _mapping(_mapping(resource.get("spec")).get("plan"))
+    return list(_names(plan.get("tasks")))
+
+
+def targets_of(resource: Mapping[str, Any]) -> list[str]:
+    """Names of the Ingresses that a window's spec names, or that its status still remembers; each once."""
+    mode = _mapping(_mapping(resource.get("spec")).get("maintenanceMode"))
+    remembered = occurrence_of(resource).get("targets")
+    return list(dict.fromkeys((*_names(mode.get("targets")), *_names(remembered))))
+
+
+def occurrence_of(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The opening that a window's status tells of."""
+    return _mapping(_mapping(resource.get("status")).get("occurrence"))
+
+
+def _names(items: object) -> Iterator[str]:
+    return (item["name"] for item in _items(items) if isinstance(item, Mapping) and isinstance(item.get("name"), str))
+
+
+def _items(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from cluster.credentials import server_of
+from cluster.exposure import Exposure, exposure
 from cluster.installation import Installation
 from cluster.kubectl import Kubectl, read
 from cluster.server import NAMESPACES, Server
@@ -19,6 +20,7 @@ from cluster.waiting import until
 from lab import access as lab_access
 from lab import tools
 from lab.access import ClusterAccess
+from lab.failure import LabError
 
 ROOT: Final = Path(__file__).parents[2]
 DEFINITIONS: Final = ROOT / "crds"
@@ -29,11 +31,29 @@ OWNED_BY_THE_RELEASE: Final = {
 }
 
 
+HOME_BUILT: Final = "home_built"
 TIMINGS: Final = pytest.StashKey[Timings]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[TIMINGS] = Timings()
+    config.addinivalue_line("markers", f"{HOME_BUILT}: needs a cluster whose processes run on this machine")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only the home-built cluster can show, where another one is tested."""
+    marked = [item for item in items if item.get_closest_marker(HOME_BUILT)]
+    if not marked or _home_built():
+        return
+    config.hook.pytest_deselected(items=marked)
+    items[:] = [item for item in items if item not in marked]
+
+
+def _home_built() -> bool:
+    try:
+        return lab_access.connect().home_built
+    except LabError as problem:
+        raise pytest.UsageError(str(problem)) from problem
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -124,3 +144,15 @@ def empty_namespace(kubectl: Kubectl) -> Iterator[str]:
     kubectl.run("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     yield name
     kubectl.run("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def exposed(
+    server: Server,
+    upkeep: Installation,  # noqa: ARG001 - it does it all
+    access: ClusterAccess,
+    kubectl: Kubectl,
+) -> Iterator[Exposure]:
+    """Everything that Upkeep does with credentials and with the Kubernetes API, done once."""
+    with own_space(server) as made, exposure(made, access, kubectl) as happened:
+        yield happened

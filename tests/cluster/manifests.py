@@ -115,6 +115,21 @@ def postgres_server(image: str, *, login: str) -> list[Object]:
     return [service("db", 5432), pod("db", container, volumes=volumes)]
 
 
+def redis_server(image: str, *, login: str) -> list[Object]:
+    """A Redis `cache`; the Secret `login` has its `password`."""
+    start = 'sed \'s/["\\\\]/\\\\&/g; s/.*/requirepass "&"/\' /run/secrets/cache/password | redis-server - --port 6379'
+    container = {
+        "name": "redis",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/bin/sh", "-c", f"cd /tmp && {start} --save '' --bind '*'"],
+        "readinessProbe": {"tcpSocket": {"port": 6379}, "periodSeconds": 1},
+        "volumeMounts": [{"name": "login", "mountPath": "/run/secrets/cache", "readOnly": True}],
+    }
+    volumes: list[Object] = [{"name": "login", "secret": {"secretName": login}}]
+    return [service("cache", 6379), pod("cache", container, volumes=volumes)]
+
+
 def web_server(image: str, name: str) -> list[Object]:
     """A web server that answers 200 with a list of files."""
     container = {

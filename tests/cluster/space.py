@@ -84,6 +84,16 @@ class Space:
             seconds=seconds,
         )
 
+    def ready(self, pod: str) -> None:
+        """Wait until a Pod is ready."""
+        until(
+            lambda: conditions(self.get(PODS, pod).get("status") or {}),
+            lambda known: known.get("Ready", {}).get("status") == "True",
+            what=f"Pod {pod} is ready",
+            seconds=60,
+            every=0.2,
+        )
+
     def condition(self, name: str, type_: str, status: str, *, kind: Resource = TASKS) -> Object:
         """The condition, as soon as it has this status."""
         found = until(

@@ -29,7 +29,7 @@ from cluster.space import PATIENCE, Space, conditions
 from cluster.timing import Stopwatch, Timings
 from cluster.waiting import until
 from lab.access import ClusterAccess
-from upkeep.cluster.resources import BACKUPS, JOBS, PODS, TASKS, WINDOWS, Resource
+from upkeep.cluster.resources import BACKUPS, JOBS, TASKS, WINDOWS, Resource
 
 TOPIC: Final = "Bad input, from apply to the message (5 s at most on an idle machine)"
 PASSWORD: Final = "of-the-tests-only"  # noqa: S105 - of a server that lives as long as the tests
@@ -62,13 +62,7 @@ def database(space: Space, access: ClusterAccess) -> None:
         },
         *postgres_server(access.shop_image, login="db"),
     )
-    until(
-        lambda: space.get(PODS, "db")["status"].get("conditions", []),
-        lambda found: any(each["type"] == "Ready" and each["status"] == "True" for each in found),
-        what="PostgreSQL is ready",
-        seconds=60,
-        every=0.2,
-    )
+    space.ready("db")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,46 @@
+"""A volume that Pods without privileges can write to, also where the cluster makes none by itself."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from cluster.server import VOLUMES
+from cluster.space import Space
+from lab.access import ClusterAccess
+from lab.home import Home
+
+_SIZE: Final = {"storage": "1Gi"}
+
+
+@contextmanager
+def claimed(space: Space, access: ClusterAccess, name: str) -> Iterator[None]:
+    """A PersistentVolumeClaim in a namespace; its content goes when the block ends."""
+    volume = f"{space.name}-{name}"
+    claim: dict[str, object] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": _SIZE}}
+    if access.home_built:
+        claim |= {"storageClassName": "", "volumeName": volume}
+    space.make({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": claim})
+    if not access.home_built:
+        yield
+        return
+    # The only node is this machine. `local`, unlike hostPath, makes the directory writable for the Pod's fsGroup.
+    directory = Home.from_environment().cluster / "test-volumes" / space.name
+    directory.mkdir(parents=True)
+    anywhere = {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]}
+    spec = {
+        "capacity": _SIZE,
+        "accessModes": ["ReadWriteOnce"],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "storageClassName": "",
+        "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": space.name, "name": name},
+        "local": {"path": str(directory)},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [anywhere]}},
+    }
+    metadata = {"name": volume}
+    space.server.create({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": spec})
+    try:
+        yield
+    finally:
+        space.server.delete(VOLUMES, None, volume)
+        shutil.rmtree(directory, ignore_errors=True)

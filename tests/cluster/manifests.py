@@ -30,12 +30,8 @@ exec postgres --listen_addresses='*' --unix_socket_directories=/tmp --fsync=off 
 def resource(kind: str, name: str, spec: Object, **annotations: str) -> Object:
     """A custom resource of ours; `run_now` among the annotations stands for upkeep.dev/run-now."""
     named = {f"upkeep.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
-    return {
-        "apiVersion": API_VERSION,
-        "kind": kind,
-        "metadata": {"name": name, "annotations": named},
-        "spec": spec,
-    }
+    metadata = {"name": name, **({"annotations": named} if named else {})}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
 
 
 def task(name: str, *steps: Object, run_now: str = "first", **spec: object) -> Object:

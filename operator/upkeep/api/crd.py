@@ -4,6 +4,7 @@ The generated files are committed; a check fails when they differ from the model
 schemas, so references are inlined, `X | None` becomes an optional X, and what only JSON Schema knows is dropped.
 """
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def custom_resource_definition(kind: Kind) -> Schema:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": structural_schema(kind.spec),
+            "spec": _told(structural_schema(kind.spec)),
             "status": _without_defaults(structural_schema(kind.status)),
         },
     }
@@ -197,6 +198,24 @@ def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - a default is any JSON v
     if not isinstance(value, dict):
         return value
     return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+
+
+def _told(schema: Schema, *, listed: bool = False) -> Schema:
+    """Defaults in words too, because `kubectl explain` does not show them; in the items of lists in words only.
+
+    The API server would write them into the items, and those who compare lists as a whole (`kubectl apply`, Argo CD)
+    would find them changed for ever. The models know them anyway.
+    """
+    told = {key: value for key, value in schema.items() if key != "default" or not listed}
+    default = schema.get("default")
+    if default not in (None, "") and not isinstance(default, dict):
+        words = default if isinstance(default, str) else json.dumps(default)
+        told["description"] = f"{schema.get('description', '')} Default: `{words}`.".strip()
+    if "properties" in told:
+        told["properties"] = {name: _told(child, listed=listed) for name, child in told["properties"].items()}
+    if isinstance(told.get("items"), dict):
+        told["items"] = _told(told["items"], listed=True)
+    return told
 
 
 def _without_defaults(schema: Schema) -> Schema:

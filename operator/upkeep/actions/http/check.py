@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from httpx import AsyncClient, HTTPError
 
 _ORDER: Final = "criticalAfter must not be below warningAfter"
+_WARNING: Final = "(has(self.warningAfter) ? self.warningAfter : '1s')"
+_CRITICAL: Final = "(has(self.criticalAfter) ? self.criticalAfter : '2s')"
+_PLAIN: Final = "'^([0-9]+h)?([0-9]+m)?([0-9]+s)?$'"
+"""What the API server's expression language takes for a duration too."""
 _NO_BODY: Final = "a HEAD request has no body: remove bodyContains or use GET"
 _BODY_LIMIT_BYTES: Final = 1024 * 1024
 _CONNECT_SECONDS: Final = 3.0
@@ -87,10 +91,8 @@ class HttpCheck(Action):
         """What cannot hold together."""
         return (
             {
-                "rule": "!has(self.warningAfter) || !has(self.criticalAfter) || "
-                "!self.warningAfter.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') || "
-                "!self.criticalAfter.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') || "
-                "duration(self.warningAfter) <= duration(self.criticalAfter)",
+                "rule": f"!{_WARNING}.matches({_PLAIN}) || !{_CRITICAL}.matches({_PLAIN}) || "
+                f"duration({_WARNING}) <= duration({_CRITICAL})",
                 "message": _ORDER,
             },
             {

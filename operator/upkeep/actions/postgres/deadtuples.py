@@ -40,8 +40,8 @@ class PostgresDeadTuples(TableAction):
         """Critical is at least as much as warning."""
         return (
             {
-                "rule": "!has(self.warningRatio) || !has(self.criticalRatio) || "
-                "self.warningRatio <= self.criticalRatio",
+                "rule": "(has(self.warningRatio) ? self.warningRatio : 0.1) <= "
+                "(has(self.criticalRatio) ? self.criticalRatio : 0.2)",
                 "message": _ORDER,
             },
         )

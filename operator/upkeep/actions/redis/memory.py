@@ -83,8 +83,8 @@ class RedisMemory(Action):
         """Critical is at least as much as warning."""
         return (
             {
-                "rule": "!has(self.warningPercent) || !has(self.criticalPercent) || "
-                "self.warningPercent <= self.criticalPercent",
+                "rule": "(has(self.warningPercent) ? self.warningPercent : 80.0) <= "
+                "(has(self.criticalPercent) ? self.criticalPercent : 95.0)",
                 "message": _ORDER,
             },
         )

@@ -6,6 +6,8 @@ silently died must not hide anything for ever.
 
 import asyncio
 import logging
+from http import HTTPStatus
+from typing import Final
 
 from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.client import Client
@@ -15,6 +17,10 @@ from upkeep.controller.queue import WorkQueue
 from upkeep.controller.watches import SELECTORS, WATCHED, Observer
 
 logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 8.0
+"""Seconds between two attempts at the first list, and how long they grow."""
 
 
 class Lister:
@@ -45,6 +51,26 @@ class Lister:
         self.complete = True
         logger.info("Listed all.", extra={"objects": len(self._cache)})
 
+    async def list_first(self) -> None:
+        """List all for the first time, as often as it takes while trying again makes sense.
+
+        Raises:
+            ApiError: the API server refuses, so that somebody has to act.
+        """
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self.list_all()
+            except ApiError as problem:
+                # A page whose list has expired is asked for again with the whole list.
+                if not problem.transient and problem.status != HTTPStatus.GONE:
+                    raise
+                logger.warning("The first list failed and is tried again: %s", problem)
+                await asyncio.sleep(max(pause, problem.retry_after or 0.0))
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                return
+
     async def relist(self, every: float) -> None:
         """List again for ever, every so many seconds."""
         while True:
@@ -57,13 +83,14 @@ class Lister:
 
     async def _list(self, resource: Resource) -> None:
         seen: list[Key] = []
-        version = 0
+        versions: list[int] = []
         for namespace in self._namespaces:
             pages = self._client.list_pages(resource, namespace, selector=SELECTORS.get(resource, ""))
             async for page in pages:
-                version = max(version, int(page["metadata"].get("resourceVersion") or 0))
+                versions.append(int(page["metadata"].get("resourceVersion") or 0))
                 for item in page["items"]:
                     seen.append(key_of(resource, item))
                     self._observer.seen(resource, item)
-        for key in self._cache.retain(resource, seen, version):
+        # What was created in the first namespace while the last was listed is new, not gone.
+        for key in self._cache.retain(resource, seen, min(versions)):
             self._observer.forgotten(key)

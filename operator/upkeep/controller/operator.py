@@ -141,7 +141,7 @@ class Operator:
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._leadership.keep(), name="lease")
-            await self._lister.list_all()
+            await self._lister.list_first()
             group.create_task(self._queue.ring(), name="alarms")
             group.create_task(reconciler.run(), name="reconciler")
             group.create_task(sweep.run(self._settings.sweep_interval), name="sweep")

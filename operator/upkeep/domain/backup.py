@@ -213,7 +213,8 @@ class _Plan:
             work=backup_work(owner, spec, occasion.schedule),
         )
         event = Announce(type=EventType.NORMAL, reason="RunStarted", message=f"{start.name}: {occasion.schedule}")
-        return replace(self, starts=(*self.starts, start), events=(*self.events, event))
+        ledger = self.ledger.with_begin(start, self.snapshot.now)
+        return replace(self, starts=(*self.starts, start), events=(*self.events, event), ledger=ledger)
 
     def decision(self, spec: BackupSpec, timetables: Sequence[Timetable]) -> Decision:
         """The plan as a decision."""

@@ -8,8 +8,8 @@ from typing import Any, Final
 from upkeep.actions.contract import Outcome
 from upkeep.api.status import Condition, Ending, OccurrenceRecord, ResourceStatus, RunSummary
 from upkeep.domain.conditions import LAST_RUN_SUCCEEDED, Fact
-from upkeep.domain.decision import Announce, DeleteJob, EventType
-from upkeep.domain.instants import read_instant, write_instant
+from upkeep.domain.decision import Announce, DeleteJob, EventType, StartRun
+from upkeep.domain.instants import read_instant, write_instant, write_optional
 from upkeep.domain.run import Run, RunState
 
 HISTORY: Final = 10
@@ -54,6 +54,18 @@ class Ledger:
             history=_newest_first((record, *self.history)),
             announcements=self.announcements if quiet else (*self.announcements, event),
         )
+
+    def with_begin(self, start: StartRun, now: datetime) -> "Ledger":
+        """Shows a run that begins now as the last one, in the same status that says that it was started."""
+        begun = RunSummary(
+            ending=Ending.RAN,
+            schedule=start.occasion.schedule or None,
+            scheduled_time=write_optional(start.occasion.scheduled),
+            trigger=start.occasion.trigger,
+            job=start.name,
+            start_time=write_instant(now),
+        )
+        return replace(self, last_run=begun)
 
     def with_start(self, run: Run) -> "Ledger":
         """Shows a run that has begun as the last one."""

@@ -188,7 +188,8 @@ class _Plan:
             occasion=occasion,
             work=task_work(identity, self.spec),
         )
-        return replace(self, actions=(*self.actions, start))
+        ledger = self.ledger.with_begin(start, self.snapshot.now)
+        return replace(self, actions=(*self.actions, start), ledger=ledger)
 
     def decision(self, timetable: Timetable | None, problem: Problem | None, wake_at: datetime | None) -> Decision:
         due = timetable.due(self.snapshot.now) if timetable else None

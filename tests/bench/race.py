@@ -82,14 +82,11 @@ class Race:
         async with self._namespace(f"bare-{number}", ()) as namespace:
             audit = Audit(self.plane.audit_log, user=BARE_USER, namespace=namespace)
             with self.report.step(f"Round {number}: bare client posts {self.count} Jobs"):
-                before = os.times()
-                begun = await self._post(namespace)
-                after = os.times()
+                begun, cpu = await self._post(namespace)
             jobs = audit.read().jobs
             if len(jobs) != self.count:
                 message = f"The bare client created {len(jobs)} of {self.count} Jobs by {self.plane.audit_log}."
                 raise LabError(message)
-            cpu = (after.children_user + after.children_system) - (before.children_user + before.children_system)
             return _figures(jobs, begun, cpu=cpu, memory=0.0, requests=audit.deeds.requests.total())
 
     async def scheduled(self, contestant: Contestant, number: int, *, whole: bool) -> Figures:
@@ -126,7 +123,7 @@ class Race:
             finally:
                 stop(self.plane.home, contestant.key)
 
-    async def _post(self, namespace: str) -> datetime:
+    async def _post(self, namespace: str) -> tuple[datetime, float]:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "bench.bare", namespace, str(self.count)),
@@ -141,7 +138,8 @@ class Race:
         if process.returncode:
             message = f"The bare client ended with code {process.returncode}; what it said stands above."
             raise LabError(message)
-        return datetime.fromisoformat(said.decode().strip())
+        begun, cpu = said.decode().split()
+        return datetime.fromisoformat(begun), float(cpu)
 
     async def _prepare(
         self, contestant: Contestant, audit: Audit, namespace: str, minute: datetime, *, title: str

@@ -45,8 +45,9 @@ class Urgency(IntEnum):
     LEASE = 0
     START = 1
     READ = 2
-    STATUS = 3
-    EVENT = 4
+    NEWS = 3
+    STATUS = 4
+    EVENT = 5
 
 
 class Client:
@@ -54,6 +55,8 @@ class Client:
 
     def __init__(self, configuration: Configuration, *, timeout: float = 10.0, connections: int = CONNECTIONS) -> None:
         configuration.connection_pool_maxsize = connections + _RESERVED
+        # Else aiohttp looks for a proxy and a ~/.netrc at every request, in a thread, and would use what it finds.
+        configuration.client_session_kwargs = {"trust_env": False}
         self._configuration = configuration
         self._rest = RESTClientObject(configuration)
         self._timeout = timeout
@@ -128,6 +131,11 @@ class Client:
         if response.status >= _OK:
             raise error_from(call, response.status, answer, _seconds(response.headers.get("Retry-After")))
         return answer
+
+    async def calm(self) -> None:
+        """Wait until nothing waits that is more urgent than taking in news: one thread does both."""
+        async with self._turns.take(Urgency.NEWS):
+            return
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
         """One object.

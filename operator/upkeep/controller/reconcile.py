@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from upkeep.cluster.cache import Cache, Key
-from upkeep.cluster.client import Object
+from upkeep.cluster.client import CONNECTIONS, Object
 from upkeep.cluster.errors import ApiError, ConflictError
 from upkeep.cluster.resources import BACKUPS, TASKS, WINDOWS
 from upkeep.controller.apply import Applier, NameTakenError
@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 WORKERS: Final = 1024
 """Decisions under way at the same time; most of them wait for their turn at the API server."""
+_SLICE: Final = 2 * CONNECTIONS
+"""Decisions between two looks at the network: so many that the next Job to create always waits already, and no status
+can slip in before it; so few that no connection is idle for long."""
 _FIRST_RETRY: Final = 0.5
 _LAST_RETRY: Final = 60.0
 
@@ -57,11 +60,15 @@ class Reconciler:
         """Work for ever, on up to `WORKERS` keys at a time."""
         places = asyncio.Semaphore(WORKERS)
         async with asyncio.TaskGroup() as group:
+            started = 0
             while True:
                 await places.acquire()
                 key = await self._queue.take()
                 worker = group.create_task(self._work(key))
                 worker.add_done_callback(lambda _: places.release())
+                started += 1
+                if started % _SLICE == 0:
+                    await asyncio.sleep(0)
 
     async def _work(self, key: Key) -> None:
         try:

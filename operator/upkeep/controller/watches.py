@@ -5,7 +5,7 @@ Kopf only delivers events here: it writes no annotations and no finalizers, keep
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
 import kopf
@@ -110,8 +110,8 @@ class Observer:
         return [label] if label in known else [name for name in known if name.startswith(label)]
 
 
-def registry(observer: Observer) -> kopf.OperatorRegistry:
-    """Kopf's handlers: one for each watched kind, and the way to log in."""
+def registry(observer: Observer, calm: Callable[[], Awaitable[None]]) -> kopf.OperatorRegistry:
+    """Kopf's handlers: one for each watched kind, and the way to log in; `calm` lets them wait while it is busy."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -119,12 +119,12 @@ def registry(observer: Observer) -> kopf.OperatorRegistry:
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
     for resource in WATCHED:
-        _watch(handlers, observer, resource)
+        _watch(handlers, observer, resource, calm)
     return handlers
 
 
 def kopf_settings() -> kopf.OperatorSettings:
-    """Kopf as an event stream: no peering, no posting, no scanning, and watches filtered by the API server."""
+    """Kopf as an event stream: no peering, no posting, no memory, no scanning, watches filtered by the API server."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True
@@ -132,15 +132,54 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.chunk_size = 500
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 30
-    settings.queueing.idle_timeout = 0.1
+    # Few workers, who leave at once: while a thousand Jobs are being created, what is seen of them can wait in line.
+    settings.queueing.worker_limit = 40
+    settings.queueing.idle_timeout = 0.01
     settings.queueing.exit_timeout = 0.2
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.persistence.progress_storage = _NoProgress()
     for resource, selector in SELECTORS.items():
         settings.watching.label_selectors[resource.group, resource.plural] = selector
     return settings
 
 
-def _watch(handlers: kopf.OperatorRegistry, observer: Observer, resource: Resource) -> None:
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Nobody asks what has changed since the last time, so nothing is copied to find out."""
+
+    def build(self, **_: object) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: object) -> None:
+        return None
+
+    def store(self, **_: object) -> None:
+        return
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Handlers of events make no progress that could be kept."""
+
+    def fetch(self, **_: object) -> None:
+        return None
+
+    def store(self, **_: object) -> None:
+        return
+
+    def purge(self, **_: object) -> None:
+        return
+
+    def touch(self, **_: object) -> None:
+        return
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
+
+
+def _watch(
+    handlers: kopf.OperatorRegistry, observer: Observer, resource: Resource, calm: Callable[[], Awaitable[None]]
+) -> None:
     async def take_in(event: Mapping[str, Any], **_: object) -> None:
+        await calm()
         observer.seen(resource, event["object"], deleted=event["type"] == "DELETED")
 
     kopf.on.event(resource.group, resource.version, resource.plural, registry=handlers, id=resource.plural)(take_in)

@@ -24,6 +24,7 @@ from upkeep.domain.zone import first_change, instant_of, last_change, offset_at,
 __all__ = ["Exclusion", "Occurrences", "Schedule", "ScheduleError", "jitter_offset", "occurrence_end"]
 
 DEFAULT_ZONE: Final = "Etc/UTC"
+_FEW: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,14 @@ class Occurrences:
     """The occurrences in a stretch of time.
 
     `times` are the newest, at most as many as were asked for, in ascending order. `count` is the number of all of
-    them; where `truncated`, there are at least that many, and they were not counted further.
+    them; where `truncated`, there are at least that many, and they were not counted further. `following` is the first
+    one after that stretch of time.
     """
 
     times: tuple[datetime, ...]
     count: int
     truncated: bool
+    following: datetime | None
 
 
 class _Rule(Protocol):
@@ -98,10 +101,23 @@ class Schedule:
 
         Only the newest `limit` and one more are looked at, however long the stretch is.
         """
-        start = utc(since)
-        newest_first = takewhile(lambda time: time > start, _within_calendar(self.rule.until(utc(until))))
+        start, end = utc(since), utc(until)
+        if start >= end:
+            return Occurrences(times=(), count=0, truncated=False, following=self.next_after(end))
+        # Mostly there are none or one: then going forward finds the following one on the way.
+        few: list[datetime] = []
+        for time in islice(_within_calendar(self.rule.after(start)), min(_FEW, limit) + 1):
+            if time > end:
+                return Occurrences(times=tuple(few), count=len(few), truncated=False, following=time)
+            few.append(time)
+        newest_first = takewhile(lambda time: time > start, _within_calendar(self.rule.until(end)))
         found = list(islice(newest_first, limit + 1))
-        return Occurrences(times=tuple(reversed(found[:limit])), count=len(found), truncated=len(found) > limit)
+        return Occurrences(
+            times=tuple(reversed(found[:limit])),
+            count=len(found),
+            truncated=len(found) > limit,
+            following=self.next_after(end),
+        )
 
     def excluded(self, occurrence: datetime) -> Exclusion | None:
         """Return the first exclusion that covers an aware instant, if any."""
@@ -125,6 +141,8 @@ def jitter_offset(*, uid: str, occurrence: datetime, jitter: timedelta) -> timed
     if jitter < timedelta():
         message = f"jitter cannot be negative: {jitter}"
         raise ValueError(message)
+    if not jitter:
+        return jitter
     digest = hashlib.sha256(f"{uid}/{utc(occurrence).isoformat()}".encode()).digest()
     fraction = int.from_bytes(digest[:8], "big")
     return timedelta(microseconds=fraction * (jitter // timedelta(microseconds=1)) >> 64)

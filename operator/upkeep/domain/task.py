@@ -62,9 +62,10 @@ def decide(snapshot: TaskSnapshot) -> Decision:
     problem_found = _reference_problem(spec, snapshot)
     plan = _Plan(snapshot=snapshot, spec=spec, status=status, ledger=ledger)
     plan = plan.with_manual_run(problem_found)
-    if timetable:
-        plan = plan.with_occurrences(timetable, problem_found)
-    return plan.decision(timetable, problem_found, wake_at)
+    due = timetable.due(snapshot.now) if timetable else None
+    if timetable and due:
+        plan = plan.with_occurrences(timetable, due, problem_found)
+    return plan.decision(timetable, due, problem_found, wake_at)
 
 
 def reference_problem(spec: TaskSpec) -> Problem | None:
@@ -125,8 +126,7 @@ class _Plan:
             return replace(self, token=token, events=(*self.events, event))
         return replace(self, token=token).starting(occasion)
 
-    def with_occurrences(self, timetable: Timetable, problem: Problem | None) -> "_Plan":
-        due = timetable.due(self.snapshot.now)
+    def with_occurrences(self, timetable: Timetable, due: Due, problem: Problem | None) -> "_Plan":
         if due.latest is None or self.spec.suspend:
             return self
         plan = replace(self, handled=due.latest)
@@ -191,9 +191,10 @@ class _Plan:
         ledger = self.ledger.with_begin(start, self.snapshot.now)
         return replace(self, actions=(*self.actions, start), ledger=ledger)
 
-    def decision(self, timetable: Timetable | None, problem: Problem | None, wake_at: datetime | None) -> Decision:
-        due = timetable.due(self.snapshot.now) if timetable else None
-        upcoming = timetable.next_after(self.snapshot.now) if timetable and not self.spec.suspend else None
+    def decision(
+        self, timetable: Timetable | None, due: Due | None, problem: Problem | None, wake_at: datetime | None
+    ) -> Decision:
+        upcoming = timetable.included_from(due.following) if timetable and due and not self.spec.suspend else None
         active = [*(run.name for run in self.active), *(start.name for start in self.starts)]
         handled = write_optional(self.handled) or self.status.last_schedule_time
         phase = self._phase(problem, active, upcoming)

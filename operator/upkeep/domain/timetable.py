@@ -59,11 +59,14 @@ class Timetable:
 
     def next_after(self, instant: datetime) -> datetime | None:
         """The next occurrence that is not excluded, looking at no more than a thousand."""
-        occurrence: datetime | None = instant
+        return self.included_from(self.schedule.next_after(instant))
+
+    def included_from(self, occurrence: datetime | None) -> datetime | None:
+        """This occurrence, or where it is excluded the next one that is not, looking at no more than a thousand."""
         for _ in range(1000):
-            occurrence = self.schedule.next_after(occurrence) if occurrence else None
             if occurrence is None or self.schedule.excluded(occurrence) is None:
                 return occurrence
+            occurrence = self.schedule.next_after(occurrence)
         return None
 
     def due(self, now: datetime) -> "Due":
@@ -74,12 +77,13 @@ class Timetable:
         times = list(takewhile(lambda time: self.start_of(time) <= now, found.times))
         count = found.count - (len(found.times) - len(times))
         waiting = found.times[len(times) :]
-        upcoming = waiting[0] if waiting else self.schedule.next_after(now)
+        upcoming = waiting[0] if waiting else found.following
         return Due(
             latest=times[-1] if times else None,
             earlier=tuple(times[:-1]),
             earlier_count=max(0, count - 1),
             truncated=found.truncated,
+            following=found.following,
             wake_at=self.start_of(upcoming) if upcoming else None,
         )
 
@@ -111,6 +115,7 @@ class Due:
         latest: the newest occurrence whose start has come, None where there is none.
         earlier: those before it that nobody accounted for, the newest hundred, oldest first.
         earlier_count: how many there were of those; where `truncated`, there were more.
+        following: the first occurrence whose time has not come, excluded or not.
         wake_at: when the next occurrence starts.
     """
 
@@ -118,6 +123,7 @@ class Due:
     earlier: tuple[datetime, ...]
     earlier_count: int
     truncated: bool
+    following: datetime | None
     wake_at: datetime | None
 
 

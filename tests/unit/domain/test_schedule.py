@@ -150,12 +150,13 @@ def test_a_stretch_of_time_excludes_its_start_and_includes_its_end() -> None:
 
     found = hourly.latest_until(utc("2026-01-01T12:00"), utc("2026-01-01T14:00"))
 
-    assert found == Occurrences((utc("2026-01-01T13:00"), utc("2026-01-01T14:00")), count=2, truncated=False)
+    times = (utc("2026-01-01T13:00"), utc("2026-01-01T14:00"))
+    assert found == Occurrences(times, count=2, truncated=False, following=utc("2026-01-01T15:00"))
 
 
 def test_nothing_is_due_in_an_empty_or_reversed_stretch() -> None:
     every_minute = Schedule.cron("* * * * *")
-    nothing = Occurrences((), count=0, truncated=False)
+    nothing = Occurrences((), count=0, truncated=False, following=utc("2026-01-01T00:01"))
 
     assert every_minute.latest_until(utc("2026-01-01"), utc("2026-01-01")) == nothing
     assert every_minute.latest_until(utc("2026-01-02"), utc("2026-01-01")) == nothing

@@ -258,6 +258,7 @@ def test_any_expression_from_any_second_near_any_change_is_as_the_oracle_says(da
     assert list(found.times) == due[-limit:]
     assert found.count == len(due) if len(due) <= limit else found.count > limit
     assert found.truncated == (len(due) > limit)
+    assert found.following == schedule.next_after(until)
     following = schedule.next_after(since)
     assert following == due[0] if due else following is None or following > until
 
@@ -277,7 +278,7 @@ def test_over_months_nothing_is_early_or_twice_and_both_directions_agree(data: s
     assert all(earlier < later for earlier, later in pairwise(walked))
     assert walked[1:], "every one of these patterns matches some day"
     assert schedule.latest_until(start, walked[-1], limit=500) == Occurrences(
-        times=tuple(walked[1:]), count=len(walked) - 1, truncated=False
+        times=tuple(walked[1:]), count=len(walked) - 1, truncated=False, following=schedule.next_after(walked[-1])
     )
 
 

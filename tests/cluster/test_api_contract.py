@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from cluster.kubectl import Kubectl
+from cluster.waiting import until
 from fakeapi.contract.api import WIDGETS, Api
 from fakeapi.contract.defaulting import DefaultContract
 from fakeapi.contract.deletion import DeletionContract
@@ -62,6 +63,9 @@ def widgets(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Itera
     manifest.write_text(yaml.safe_dump(definition), encoding="utf-8")
     kubectl.run("apply", f"--filename={manifest}")
     kubectl.run("wait", "--for=condition=Established", f"--filename={manifest}", "--timeout=30s")
+    # Even then the server may still answer 429 for a moment: "storage is (re)initializing".
+    listing = ("get", WIDGETS.qualified, "--all-namespaces")
+    until(lambda: kubectl.attempt(*listing).returncode, lambda code: code == 0, what="widgets are served", seconds=30)
     yield
     kubectl.run("delete", f"--filename={manifest}")
 

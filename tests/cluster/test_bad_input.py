@@ -302,6 +302,17 @@ def test_a_variable_from_a_missing_secret_is_said_while_it_is_tried(
     space.remove(TASKS, "no-variable")
 
 
+def test_a_pod_that_nobody_admits_is_said_with_where_to_look(told: Say, space: Space, access: ClusterAccess) -> None:
+    orphan = task("no-account", serviceAccountName="absent", job=script(access.shop_image, "true"))
+
+    status = told("ServiceAccount missing", orphan, says=_ready_message, part="a ServiceAccount that does not exist")
+
+    (run,) = space.jobs_of(space.get(TASKS, "no-account"))
+    assert conditions(status)["Ready"]["reason"] == "PodRefused"
+    assert f"`kubectl describe job {run['metadata']['name']}` tells which" in conditions(status)["Ready"]["message"]
+    space.remove(TASKS, "no-account")
+
+
 def test_a_missing_ingress_is_said_long_before_the_window_opens(told: Say, space: Space) -> None:
     target = {"kind": "Ingress", "name": "shpo"}
     far = window("no-ingress", startAt=soon(86400), duration="1h", maintenanceMode={"targets": [target]})

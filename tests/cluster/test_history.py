@@ -71,7 +71,7 @@ def test_a_run_that_takes_too_long_is_stopped_and_told(space: Space, image: str)
     run = _failure(space, "endless", seconds=40)
 
     assert run["message"] == "it took longer than its timeout and was stopped"
-    assert space.pods_of(run["job"]) == []
+    until(lambda: space.pods_of(run["job"]), lambda pods: not pods, what="its Pod is gone", seconds=PATIENCE)
 
 
 def test_a_failed_run_is_tried_again_in_the_same_job(space: Space, image: str) -> None:

@@ -32,6 +32,9 @@ Manifest = Mapping[str, Any]
 
 _NAME_ROOM: Final = 36
 _KEPT_FINDINGS: Final = 10
+_REFUSALS: Final = (
+    "a ServiceAccount that does not exist, a quota or a policy is in the way; `kubectl describe job {name}` tells which"
+)
 _WAITING_TROUBLE: Final = {
     "ErrImagePull": "ImagePullFailed",
     "ImagePullBackOff": "ImagePullFailed",
@@ -197,8 +200,8 @@ def observe(job: Manifest, pods: Sequence[Manifest]) -> Run:
         started=read_optional(status.get("startTime")),
         finished=_finished(status, ended),
         report=RunReport.decode(end["message"]) if end and end.get("message") else None,
-        words=_last_words(newest, end, ended),
-        trouble=None if ended else _trouble(newest),
+        words=_last_words(job, newest, end, ended),
+        trouble=None if ended else _trouble(job, newest),
         settled=end is not None or _overran(ended),
     )
 
@@ -233,8 +236,10 @@ def _terminated(pod: Manifest | None) -> Manifest | None:
     return None
 
 
-def _last_words(pod: Manifest | None, end: Manifest | None, ended: Manifest | None) -> str:
+def _last_words(job: Manifest, pod: Manifest | None, end: Manifest | None, ended: Manifest | None) -> str:
     if _overran(ended):
+        if _without_pods(job):
+            return f"no Pod of it was admitted before its timeout: {_REFUSALS.format(name=job['metadata']['name'])}"
         return "it took longer than its timeout and was stopped"
     pod_status = (pod or {}).get("status", {})
     if pod_status.get("reason") == "Evicted":
@@ -251,9 +256,20 @@ def _last_words(pod: Manifest | None, end: Manifest | None, ended: Manifest | No
     return ""
 
 
-def _trouble(pod: Manifest | None) -> Trouble | None:
+def _without_pods(job: Manifest) -> bool:
+    """Whether the Job controller has tried to create a Pod and none came of it.
+
+    It notes the start of the Job and its first Pod in one write, and every Pod that is gone in another.
+    """
+    status = job.get("status", {})
+    counted = any(status.get(count) for count in ("active", "succeeded", "failed", "terminating"))
+    return "startTime" in status and not counted and not any((status.get("uncountedTerminatedPods") or {}).values())
+
+
+def _trouble(job: Manifest, pod: Manifest | None) -> Trouble | None:
     if pod is None:
-        return None
+        message = f"no Pod of it is admitted: {_REFUSALS.format(name=job['metadata']['name'])}"
+        return Trouble(reason="PodRefused", message=message) if _without_pods(job) else None
     status = pod.get("status", {})
     for container in status.get("containerStatuses", ()):
         waiting = container.get("state", {}).get("waiting") or {}

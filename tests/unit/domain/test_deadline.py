@@ -16,7 +16,7 @@ def _job(reason: str) -> dict[str, Any]:
     condition = {"type": "Failed", "status": "True", "reason": reason, "lastTransitionTime": "2026-03-01T02:00:00Z"}
     return {
         "metadata": {"name": "care-1", "uid": "uid-1", "creationTimestamp": "2026-03-01T01:00:00Z"},
-        "status": {"startTime": "2026-03-01T01:00:00Z", "conditions": [condition]},
+        "status": {"startTime": "2026-03-01T01:00:00Z", "failed": 1, "conditions": [condition]},
     }
 
 

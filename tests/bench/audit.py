@@ -35,6 +35,11 @@ class Deeds:
     requests: Counter[str] = field(default_factory=Counter)
     watching: set[str] = field(default_factory=set)
 
+    @property
+    def status_writes(self) -> int:
+        """How many of the requests wrote a status."""
+        return sum(number for request, number in self.requests.items() if request.endswith("/status"))
+
 
 class Audit:
     """Follows the audit log for one user and one namespace."""

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from upkeep.api.container import CustomJob
 from upkeep.api.status import Trigger
-from upkeep.cluster.resources import TASKS, Resource
+from upkeep.cluster.resources import PODS, TASKS, Resource
 from upkeep.domain.decision import Occasion
-from upkeep.domain.identity import Identity
+from upkeep.domain.identity import JOB_NAME_LABEL, Identity
 from upkeep.domain.run import run_name
 from upkeep.domain.work import Work
 from upkeep.resources.job import job
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 IMAGE = "localhost/nothing:1"
@@ -33,7 +34,7 @@ def cron(minute: datetime) -> str:
 
 
 def maintenance_task(name: str, namespace: str, minute: datetime) -> dict[str, Any]:
-    """A task that is due at this minute; its ended Jobs are removed at once, as in a cluster that runs for long."""
+    """A task that is due at this minute."""
     return {
         "apiVersion": TASKS.api_version,
         "kind": TASKS.kind,
@@ -41,7 +42,6 @@ def maintenance_task(name: str, namespace: str, minute: datetime) -> dict[str, A
         "spec": {
             "schedule": cron(minute),
             "timeZone": "Etc/UTC",
-            "successfulRunsHistoryLimit": 0,
             "job": {"image": IMAGE, "command": COMMAND},
         },
     }
@@ -58,7 +58,6 @@ def cron_job(name: str, namespace: str, minute: datetime) -> dict[str, Any]:
             "schedule": cron(minute),
             "timeZone": "Etc/UTC",
             "concurrencyPolicy": "Forbid",
-            "successfulJobsHistoryLimit": 0,
             "jobTemplate": {
                 "metadata": {"labels": template["metadata"]["labels"]},
                 "spec": template["spec"],
@@ -75,8 +74,28 @@ def bare_job(name: str, namespace: str, minute: datetime) -> dict[str, Any]:
     return job(owner=owner, name=run_name(name, owner.uid, occasion), occasion=occasion, work=work, image=IMAGE)
 
 
-def completion(now: str) -> dict[str, Any]:
-    """The status of a Job that ended well, as a merge patch: there is no kubelet and no Job controller here."""
+def pod_of(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The Pod that the Job controller would make for a Job."""
+    template = job["spec"]["template"]
+    metadata = job["metadata"]
+    labels = {**template["metadata"]["labels"], JOB_NAME_LABEL: metadata["name"]}
+    return {
+        "apiVersion": PODS.api_version,
+        "kind": PODS.kind,
+        "metadata": {"name": f"{metadata['name']}-0", "namespace": metadata["namespace"], "labels": labels},
+        "spec": template["spec"],
+    }
+
+
+def pod_end(now: str) -> dict[str, Any]:
+    """The status of a Pod whose container ended well, as a merge patch: there is no kubelet here."""
+    terminated = {"exitCode": 0, "reason": "Completed", "startedAt": now, "finishedAt": now}
+    container = {"name": "run", "image": IMAGE, "imageID": "", "ready": False, "restartCount": 0}
+    return {"status": {"phase": "Succeeded", "containerStatuses": [{**container, "state": {"terminated": terminated}}]}}
+
+
+def job_end(now: str) -> dict[str, Any]:
+    """The status of a Job that is complete, as a merge patch: there is no Job controller here."""
     done = {"status": "True", "lastProbeTime": now, "lastTransitionTime": now, "reason": "CompletionsReached"}
     return {
         "status": {

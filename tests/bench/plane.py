@@ -119,6 +119,8 @@ class Plane:
             f"--service-account-signing-key-file={private}",
             "--service-cluster-ip-range=10.97.0.0/16",
             "--authorization-mode=RBAC",
+            # Nobody makes the ServiceAccount `default` that a Pod would need.
+            "--disable-admission-plugins=ServiceAccount",
             f"--audit-policy-file={policy}",
             f"--audit-log-path={self.audit_log}",
             "--audit-log-maxsize=1000",

@@ -16,13 +16,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bench.audit import Audit
-from bench.objects import completion, names
+from bench.objects import job_end, names, pod_end, pod_of
 from bench.usage import Usage, usage
 from bench.waiting import PAUSE_SECONDS, until
 from lab.failure import LabError
 from lab.home import TREE
 from lab.process import launch, stop
-from upkeep.cluster.resources import EVENTS, JOBS, Resource
+from upkeep.cluster.resources import EVENTS, JOBS, PODS, Resource
+from upkeep.domain.instants import write_instant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -53,7 +54,7 @@ class Figures:
         cpu: CPU seconds of the process from just before the minute until it had nothing more to do.
         memory: its resident memory then, in MiB.
         start_requests: API requests for the start of a run, without watches and leadership.
-        run_requests: API requests from the start of a run until its Job is removed again; None where not measured.
+        run_requests: API requests from the start of a run until its end is recorded; None where not measured.
     """
 
     last: float
@@ -110,15 +111,15 @@ class Race:
             )
             try:
                 await self._prepare(contestant, audit, namespace, minute, title=title)
-                before = usage(process.pid)
+                before, prepared = usage(process.pid), audit.read().requests.total()
                 with self.report.step(f"{title}: Jobs created", total=self.count) as step:
                     await self._start_all(contestant, audit, step)
-                    requests = await self._quiet(audit)
+                    requests = await self._quiet(audit) - prepared
                 figures = _figures(audit.deeds.jobs, minute, requests=requests, **_cost(before, usage(process.pid)))
                 if not whole:
                     return figures
-                with self.report.step(f"{title}: Jobs ended and removed", total=self.count) as step:
-                    requests = await self._end_all(contestant, audit, namespace, step)
+                with self.report.step(f"{title}: ends recorded", total=self.count) as step:
+                    requests = await self._end_all(contestant, audit, namespace, step) - prepared
                 return replace(figures, run_requests=requests / self.count)
             finally:
                 stop(self.plane.home, contestant.key)
@@ -178,28 +179,33 @@ class Race:
             raise LabError(message)
 
     async def _end_all(self, contestant: Contestant, audit: Audit, namespace: str, step: Step) -> int:
-        """Let all Jobs end well and wait until the contestant has removed them; returns all its requests so far."""
-        now = datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
-        ended = completion(now)
-        jobs = [job["metadata"]["name"] async for page in self._jobs(namespace) for job in page["items"]]
-        await asyncio.gather(*(self.client.patch(JOBS, namespace, name, ended, subresource="status") for name in jobs))
+        """Let all Jobs end well, wait until every schedule's status was written, and return the number of requests."""
+        now = write_instant(datetime.now(UTC))
+        jobs = [job async for page in self.client.list_pages(JOBS, namespace) for job in page["items"]]
+        await asyncio.gather(*(self._end_pod(pod_of(job), pod_end(now)) for job in jobs))
+        await self._quiet(audit)
+        before = audit.read().status_writes
+        for_all = (self.client.patch(JOBS, namespace, _name(job), job_end(now), subresource="status") for job in jobs)
+        await asyncio.gather(*for_all)
 
-        async def removed() -> bool:
-            gone = audit.read().requests["delete jobs"]
-            step.advance(by=gone - step.done, detail="Jobs removed")
-            return gone >= self.count
+        async def recorded() -> bool:
+            written = audit.read().status_writes - before
+            step.advance(by=min(written, self.count) - step.done, detail="ends recorded")
+            return written >= self.count
 
         await until(
-            removed,
-            doing=f"Waiting until {contestant.title} has removed {self.count} ended Jobs",
+            recorded,
+            doing=f"Waiting until {contestant.title} has recorded the end of {self.count} runs",
             seconds=LONGEST_SECONDS + self.count * LONGEST_EACH_SECONDS,
             home=self.plane.home,
             component=contestant.key,
         )
         return await self._quiet(audit)
 
-    def _jobs(self, namespace: str) -> AsyncIterator[dict[str, Any]]:
-        return self.client.list_pages(JOBS, namespace)
+    async def _end_pod(self, pod: dict[str, Any], end: dict[str, Any]) -> None:
+        metadata = pod["metadata"]
+        await self.client.create(PODS, pod)
+        await self.client.patch(PODS, metadata["namespace"], metadata["name"], end, subresource="status")
 
     async def _quiet(self, audit: Audit) -> int:
         """Wait until a contestant has nothing more to do; returns the number of its requests."""
@@ -226,9 +232,13 @@ class Race:
             yield name
         finally:
             with self.report.step(f"Removing what is in {name}"):
-                for kind in (*kinds, JOBS, EVENTS):
+                for kind in (*kinds, JOBS, PODS, EVENTS):
                     everything = {"propagationPolicy": "Background"}
                     await self.client.request("DELETE", kind.path(name), query=everything, timeout=120.0)
+
+
+def _name(resource: dict[str, Any]) -> str:
+    return str(resource["metadata"]["name"])
 
 
 def _next_minute(instant: datetime) -> datetime:

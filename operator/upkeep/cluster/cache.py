@@ -45,6 +45,9 @@ class Cache:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._entries
+
     def put(self, resource: Resource, body: Mapping[str, Any]) -> bool:
         """Keep an object; False where it is not newer than what is known."""
         key, version = key_of(resource, body), _version(body)

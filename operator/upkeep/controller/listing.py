@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 8.0
 """Seconds between two attempts at the first list, and how long they grow."""
+_SECOND_LIST: Final = 30.0
+"""Seconds: what is deleted between the first list and the beginning of the watches, no watch ever tells."""
 
 
 class Lister:
@@ -72,9 +74,11 @@ class Lister:
                 return
 
     async def relist(self, every: float) -> None:
-        """List again for ever, every so many seconds."""
+        """List again soon after the first time, then for ever, every so many seconds."""
+        pause = min(every, _SECOND_LIST)
         while True:
-            await asyncio.sleep(every)
+            await asyncio.sleep(pause)
+            pause = every
             try:
                 await self.list_all()
             except ApiError as problem:

@@ -111,9 +111,9 @@ class Reconciler:
         if "deletionTimestamp" in resource["metadata"] and key.plural != WINDOWS.plural:
             return None
         if key.plural == TASKS.plural:
-            return task.decide(self._snapshots.task(resource, now))
+            return task.decide(await self._snapshots.task(resource, now))
         if key.plural == BACKUPS.plural:
-            return backup.decide(self._snapshots.backup(resource, now))
+            return backup.decide(await self._snapshots.backup(resource, now))
         return window.decide(await self._snapshots.window(resource, now))
 
     def _observe_delays(self, decision: Decision) -> None:

@@ -7,6 +7,8 @@ must never stop the watches or a decision about another resource; what is wrong 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from upkeep.api.window import TaskState
+
 
 def windows_of(resource: Mapping[str, Any]) -> list[str]:
     """Names of the MaintenanceWindows that a task is bound to."""
@@ -29,6 +31,16 @@ def targets_of(resource: Mapping[str, Any]) -> list[str]:
 def occurrence_of(resource: Mapping[str, Any]) -> Mapping[str, Any]:
     """The opening that a window's status tells of."""
     return _mapping(_mapping(resource.get("status")).get("occurrence"))
+
+
+def jobs_under_way(resource: Mapping[str, Any]) -> list[str]:
+    """Names of the Jobs that a status takes to be running."""
+    status = _mapping(resource.get("status"))
+    last = _mapping(status.get("lastRun"))
+    named = [*_items(status.get("active")), None if "completionTime" in last else last.get("job")]
+    planned = (_mapping(task) for task in _items(occurrence_of(resource).get("tasks")))
+    named += [task.get("job") for task in planned if task.get("state") == TaskState.RUNNING]
+    return list(dict.fromkeys(name for name in named if name and isinstance(name, str)))
 
 
 def _names(items: object) -> Iterator[str]:

@@ -4,6 +4,7 @@ An Ingress is read just before a decision about it, because it belongs to somebo
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable
 from datetime import datetime
@@ -12,8 +13,8 @@ from typing import Any
 from upkeep.cluster.cache import Cache, Key
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import NotFoundError
-from upkeep.cluster.resources import ENDPOINT_SLICES, INGRESSES, TASKS, WINDOWS
-from upkeep.controller.references import occurrence_of, planned_tasks, targets_of, windows_of
+from upkeep.cluster.resources import ENDPOINT_SLICES, INGRESSES, JOBS, TASKS, WINDOWS
+from upkeep.controller.references import jobs_under_way, occurrence_of, planned_tasks, targets_of, windows_of
 from upkeep.domain.backup import BackupSnapshot
 from upkeep.domain.run import Run, observe
 from upkeep.domain.task import TaskSnapshot
@@ -30,8 +31,9 @@ class Snapshots:
         self._cache = cache
         self._client = client
 
-    def task(self, resource: Object, now: datetime) -> TaskSnapshot:
+    async def task(self, resource: Object, now: datetime) -> TaskSnapshot:
         """What a decision about a MaintenanceTask looks at."""
+        await self._look_for_jobs(resource)
         namespace = resource["metadata"]["namespace"]
         windows = {name: self._cache.get(Key(WINDOWS.plural, namespace, name)) for name in windows_of(resource)}
         return TaskSnapshot(
@@ -41,8 +43,9 @@ class Snapshots:
             now=now,
         )
 
-    def backup(self, resource: Object, now: datetime) -> BackupSnapshot:
+    async def backup(self, resource: Object, now: datetime) -> BackupSnapshot:
         """What a decision about a BackupPolicy looks at."""
+        await self._look_for_jobs(resource)
         runs = self._runs(self._cache.jobs_of(resource["metadata"]["uid"]))
         return BackupSnapshot(resource=resource, runs=runs, now=now)
 
@@ -50,8 +53,6 @@ class Snapshots:
         """What a decision about a MaintenanceWindow looks at."""
         metadata = resource["metadata"]
         namespace, uid = metadata["namespace"], metadata["uid"]
-        tasks = {name: self._cache.get(Key(TASKS.plural, namespace, name)) for name in planned_tasks(resource)}
-        present = {name: task for name, task in tasks.items() if task is not None}
         page = page_name(metadata["name"], uid)
         occurrence = occurrence_of(resource)
         awaited = bool(occurrence.get("pageShown")) and "openedAt" not in occurrence and "closedAt" not in occurrence
@@ -59,6 +60,10 @@ class Snapshots:
             self._ingresses(namespace, targets_of(resource)),
             self._page_ready(namespace, page) if awaited else _nobody_looked(),
         )
+        await self._look_for_jobs(resource)
+        # Tasks and runs are of one moment: a Job may only be missing where its task already says how it ended.
+        tasks = {name: self._cache.get(Key(TASKS.plural, namespace, name)) for name in planned_tasks(resource)}
+        present = {name: task for name, task in tasks.items() if task is not None}
         return WindowSnapshot(
             resource=resource,
             tasks=present,
@@ -74,6 +79,14 @@ class Snapshots:
         """UIDs of all MaintenanceWindows that exist."""
         windows = (self._cache.get(key) for key in self._cache.keys(WINDOWS))
         return frozenset(window["metadata"]["uid"] for window in windows if window)
+
+    async def _look_for_jobs(self, resource: Object) -> None:
+        """Ask the API server for Jobs that should run and are not known: before one counts as deleted, it must be."""
+        namespace = resource["metadata"]["namespace"]
+        for name in jobs_under_way(resource):
+            if Key(JOBS.plural, namespace, name) not in self._cache:
+                with contextlib.suppress(NotFoundError):
+                    self._cache.put(JOBS, await self._client.get(JOBS, namespace, name))
 
     def _runs(self, jobs: Iterable[Object]) -> list[Run]:
         return [run for job in jobs if (run := self._run(job))]

@@ -116,7 +116,8 @@ class _Plan:
 
     def with_ends(self) -> "_Plan":
         """Record what ended since."""
-        plan = self
+        ledger = self.ledger.with_losses(self.status.active, self.snapshot.runs, self.snapshot.now)
+        plan = replace(self, ledger=ledger)
         for run in sorted(self.snapshot.runs, key=lambda run: (run.created, run.name)):
             if plan.ledger.covers(run):
                 continue

@@ -16,6 +16,9 @@ HISTORY: Final = 10
 SETTLING: Final = timedelta(seconds=10)
 """How long the end of a Job may be ahead of its Pod's last words before it counts without them."""
 
+JOB_DELETED: Final = "JobDeleted"
+LOST_MESSAGE: Final = "its Job was deleted before it ended"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
@@ -39,11 +42,15 @@ class Ledger:
 
     def covers(self, run: Run) -> bool:
         """Whether the end of a run is recorded, or was so long ago that the history has let it go."""
-        records = [record for record in (*self.history, self.last_run) if record]
-        if any(record.job == run.name and record.completion_time for record in records):
+        if self.has_end(run.name):
             return True
         begun = [read_instant(record.start_time) for record in self.history if record.start_time]
         return not run.active and len(self.history) >= HISTORY and bool(begun) and run.created < min(begun)
+
+    def has_end(self, job: str | None) -> bool:
+        """Whether the end of the run with this Job is recorded."""
+        records = [record for record in (*self.history, self.last_run) if record]
+        return any(record.job == job and record.completion_time for record in records)
 
     def with_record(self, record: OccurrenceRecord, *, quiet: bool = False) -> "Ledger":
         """Adds an occurrence that did not run, with its Event."""
@@ -94,6 +101,36 @@ class Ledger:
             "last_successful_time": self.last_successful_time,
             "consecutive_failures": self.consecutive_failures,
         }
+
+    def with_loss(self, lost: RunSummary, now: datetime) -> "Ledger":
+        """Adds a run whose Job somebody deleted before its end was seen: it ran, and nobody knows how it went."""
+        end = lost.model_copy(
+            update={
+                "outcome": Outcome.UNKNOWN,
+                "reason": JOB_DELETED,
+                "message": LOST_MESSAGE,
+                "completion_time": write_instant(now),
+            }
+        )
+        event = Announce(type=EventType.WARNING, reason="RunUnknown", message=f"{lost.job}: {LOST_MESSAGE}")
+        ledger = self.with_result(end, event)
+        was_last = self.last_run is None or self.last_run.job == lost.job
+        return ledger if was_last else replace(ledger, last_run=self.last_run)
+
+    def with_losses(self, active: Sequence[str], runs: Iterable[Run], now: datetime) -> "Ledger":
+        """Adds the runs that were active when the status was written, and whose Jobs are not there any more."""
+        present = {run.name for run in runs}
+        ledger = self
+        unfinished = (
+            [self.last_run] if self.last_run and self.last_run.job and not self.last_run.completion_time else []
+        )
+        others = [
+            RunSummary(ending=Ending.RAN, job=name) for name in active if name not in {run.job for run in unfinished}
+        ]
+        for lost in (*others, *unfinished):
+            if lost.job not in present and not ledger.has_end(lost.job):
+                ledger = ledger.with_loss(lost, now)
+        return ledger
 
     def with_end(self, run: Run) -> "Ledger":
         """Adds a run that has ended, with its Event."""

@@ -101,7 +101,7 @@ class _Plan:
 
     @property
     def active(self) -> list[Run]:
-        return [run for run in self.snapshot.runs if run.active]
+        return [run for run in self.snapshot.runs if run.active and not self.ledger.has_end(run.name)]
 
     @property
     def starts(self) -> list[StartRun]:
@@ -138,8 +138,10 @@ class _Plan:
         if unrun:
             return replace(plan, ledger=plan.ledger.with_record(unrun))
         if self.spec.concurrency_policy is ConcurrencyPolicy.REPLACE:
-            doomed = [DeleteJob(name=run.name, uid=run.uid) for run in self.active]
-            plan = replace(plan, actions=(*plan.actions, *doomed))
+            for run in self.active:
+                ledger = plan.ledger.with_loss(run.summary(), self.snapshot.now)
+                doomed = DeleteJob(name=run.name, uid=run.uid)
+                plan = replace(plan, actions=(*plan.actions, doomed), ledger=ledger)
         return plan.starting(Occasion(trigger=Trigger.SCHEDULE, scheduled=due.latest))
 
     def _obstacle(self, due: datetime, timetable: Timetable, problem: Problem | None) -> OccurrenceRecord | None:
@@ -238,7 +240,7 @@ class _Plan:
 
 def _observed(snapshot: TaskSnapshot, status: TaskStatus) -> tuple[Ledger, datetime | None]:
     """The ledger with all that ended since, and when to look for what has not settled yet."""
-    ledger, wake_at = Ledger.of(status), None
+    ledger, wake_at = Ledger.of(status).with_losses(status.active, snapshot.runs, snapshot.now), None
     for run in sorted(snapshot.runs, key=lambda run: (run.created, run.name)):
         if ledger.covers(run):
             continue

@@ -204,7 +204,8 @@ class _Stage:
         over = self.now >= self.end
         progress = Progress(tasks=())
         if self.spec and self.spec.plan:
-            progress = advance(self.snapshot, self.spec.plan, start=self.start, closing=over)
+            before = self.current.tasks
+            progress = advance(self.snapshot, self.spec.plan, start=self.start, before=before, closing=over)
         stage = self.becoming(tasks=progress.tasks).doing(*progress.starts).waking(self.end, self._settling())
         stage = replace(stage, events=(*stage.events, *task_events(self.current.tasks, progress.tasks)))
         if not progress.over and not over:

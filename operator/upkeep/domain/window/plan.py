@@ -8,11 +8,11 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from upkeep.actions.contract import Outcome
-from upkeep.api.status import Trigger
-from upkeep.api.task import TaskSpec
+from upkeep.api.status import OccurrenceRecord, Trigger
+from upkeep.api.task import TaskSpec, TaskStatus
 from upkeep.api.window import Plan, PlanFailure, PlannedTask, PlannedTaskStatus, TaskState
 from upkeep.domain.decision import Occasion, StartRun
-from upkeep.domain.history import settled
+from upkeep.domain.history import JOB_DELETED, LOST_MESSAGE, settled
 from upkeep.domain.identity import Identity
 from upkeep.domain.instants import write_optional
 from upkeep.domain.run import Run, finding_summary, run_name
@@ -44,12 +44,26 @@ class Progress:
         return all(task.state is TaskState.SUCCEEDED for task in self.tasks)
 
 
-def advance(snapshot: WindowSnapshot, plan: Plan, *, start: datetime, closing: bool) -> Progress:
-    """Where the plan of the opening at `start` stands. Once `closing`, nothing more starts."""
+def advance(
+    snapshot: WindowSnapshot, plan: Plan, *, start: datetime, before: Sequence[PlannedTaskStatus], closing: bool
+) -> Progress:
+    """Where the plan of the opening at `start` stands.
+
+    Args:
+        snapshot: what is there now.
+        plan: the plan.
+        start: when the opening was to begin.
+        before: where its tasks stood when the status was last written.
+        closing: nothing more starts.
+    """
+    known = {task.name: task for task in before}
     states: dict[str, PlannedTaskStatus] = {}
     for planned in plan.tasks:
         run = _run_of(snapshot, planned.name, start)
-        states[planned.name] = _state_of(planned, run, snapshot.now)
+        if run:
+            states[planned.name] = _state_of(planned, run, snapshot.now)
+        else:
+            states[planned.name] = _without_job(snapshot, planned, known.get(planned.name), start)
     aborted = plan.on_failure is PlanFailure.ABORT and any(state.state is TaskState.FAILED for state in states.values())
     progress = Progress(tasks=())
     starts: list[StartRun] = []
@@ -155,9 +169,47 @@ def _run_of(snapshot: WindowSnapshot, task: str, start: datetime) -> Run | None:
     return next((run for run in snapshot.runs if run.owner_uid == uid and run.occasion == occasion), None)
 
 
-def _state_of(planned: PlannedTask, run: Run | None, now: datetime) -> PlannedTaskStatus:
-    if run is None:
+def _without_job(
+    snapshot: WindowSnapshot, planned: PlannedTask, before: PlannedTaskStatus | None, start: datetime
+) -> PlannedTaskStatus:
+    """Where a task stands that has no Job: it waits, or it ran and its Job was cleared away or deleted since."""
+    if before and before.job and before.state in _OVER:
+        return before
+    resource = snapshot.tasks.get(planned.name)
+    if resource:
+        job = run_name(planned.name, resource["metadata"]["uid"], window_occasion(snapshot, start))
+        if record := _recorded(resource, job):
+            return _of_record(planned, record)
+    if before is None or before.job is None:
         return _status(planned, TaskState.WAITING, "", "")
+    lost = {"state": TaskState.FAILED, "reason": JOB_DELETED, "message": LOST_MESSAGE, "outcome": Outcome.UNKNOWN}
+    return before.model_copy(update=lost)
+
+
+def _recorded(resource: Mapping[str, Any], job: str) -> OccurrenceRecord | None:
+    """What the task's own status says of how that Job ended; None where it says nothing that can be read."""
+    try:
+        history = TaskStatus.model_validate(resource.get("status") or {}).history
+    except ValidationError:
+        return None
+    return next((record for record in history if record.job == job and record.completion_time), None)
+
+
+def _of_record(planned: PlannedTask, record: OccurrenceRecord) -> PlannedTaskStatus:
+    outcome = record.outcome or Outcome.UNKNOWN
+    return PlannedTaskStatus(
+        name=planned.name,
+        state=TaskState.SUCCEEDED if outcome.good else TaskState.FAILED,
+        reason=record.reason,
+        message=record.message,
+        job=record.job,
+        outcome=outcome,
+        start_time=record.start_time,
+        completion_time=record.completion_time,
+    )
+
+
+def _state_of(planned: PlannedTask, run: Run, now: datetime) -> PlannedTaskStatus:
     if not settled(run, now):
         message = run.trouble.message if run.trouble else ""
         return _status(
@@ -177,8 +229,6 @@ def _status(
             "outcome": run.outcome,
             "start_time": write_optional(run.started or run.created),
             "completion_time": write_optional(run.finished),
-            "findings": [finding_summary(found) for found in (run.report.findings if run.report else ())][
-                :_KEPT_FINDINGS
-            ],
+            "findings": tuple(map(finding_summary, run.report.findings[:_KEPT_FINDINGS])) if run.report else (),
         }
     return PlannedTaskStatus(name=planned.name, state=state, reason=reason, message=message[:300], job=job, **details)

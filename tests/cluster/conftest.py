@@ -102,6 +102,7 @@ def upkeep(server: Server, access: ClusterAccess, definitions: None) -> Iterator
     present = found.present()
     found.bring()
     yield found
+    assert "An unexpected error" not in found.logs(), "see the operator's log"
     if not present:
         # A window that is open holds its namespace until it has been brought to its end.
         left = f"{MARK}=true"

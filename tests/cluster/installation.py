@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ _RELEASE: Final = "upkeep"
 _CHART: Final = TREE / "charts" / "upkeep"
 _MADE_FROM: Final = "upkeep.dev/made-from"
 _SELECTOR: Final = "app.kubernetes.io/name=upkeep,app.kubernetes.io/component=operator"
+_BUSY: Final = "another operation (install/upgrade/rollback) is in progress"
 _PATIENCE: Final = 60.0
 
 
@@ -91,6 +93,15 @@ class Installation:
                 parts.append(self.server.text(path, previous="true"))
         return "".join(parts)
 
+    def requests(self, since: str) -> Iterator[Object]:
+        """What the operator asked of the API server since an instant, from the audit log of the home-built cluster."""
+        assert self.access.audit_log is not None
+        with self.access.audit_log.open() as lines:
+            for line in lines:
+                request = json.loads(line)
+                if request["user"]["username"] == ACCOUNT and request["requestReceivedTimestamp"] >= since:
+                    yield request
+
     def _made_from(self) -> str:
         """What the cluster would run now: this chart, and the image as it was last loaded."""
         loaded = runtime.label(Home.from_environment(), self.access.image) if self.access.home_built else None
@@ -99,15 +110,20 @@ class Installation:
     def _helm(self, *arguments: str, values: Object | None = None) -> None:
         context = (f"--kube-context={self.access.context}", f"--namespace={NAMESPACE}")
         environment = {**tools.environment(Home.from_environment()), "KUBECONFIG": str(self.access.kubeconfig)}
-        done = subprocess.run(
-            [tools.helm(), *arguments, *context],
-            env=environment,
-            input=json.dumps(values) if values else None,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+
+        def attempt() -> "subprocess.CompletedProcess[str]":
+            return subprocess.run(
+                [tools.helm(), *arguments, *context],
+                env=environment,
+                input=json.dumps(values) if values else None,
+                capture_output=True,
+                text=True,
+                timeout=240,
+                check=False,
+            )
+
+        # Somebody else may be installing just now.
+        done = until(attempt, lambda end: _BUSY not in end.stderr, what="helm's turn", seconds=240, every=2)
         assert done.returncode == 0, f"helm {arguments[0]}: {done.stderr}"
 
 

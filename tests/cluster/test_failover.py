@@ -76,11 +76,18 @@ def test_a_leader_that_is_told_to_end_hands_over(
     assert upkeep.settled()["metadata"]["name"] == holder
 
 
+def _created_job(request: Object, space: Space) -> bool:
+    asked = request.get("objectRef", {})
+    there = (asked.get("resource"), asked.get("namespace"), request["verb"]) == ("jobs", space.name, "create")
+    return there and request["responseStatus"]["code"] == httpx.codes.CREATED
+
+
 @pytest.mark.home_built
 def test_a_leader_that_is_killed_is_followed_by_another_and_what_was_due_runs_exactly_once(
     leader: Object, upkeep: Installation, space: Space, access: ClusterAccess, timings: Timings
 ) -> None:
     names = [f"due-{offset}" for offset in (1, 2, 3, 6, 10, 14)]
+    begun = soon(0)
     # The last that the leader starts is still at work when it is killed, and ends when nobody is there to see it.
     job = script(access.shop_image, "sleep 3; echo done >/dev/termination-log")
     space.make(*(task(name, run_now="", runAt=soon(int(name.removeprefix("due-"))), job=job) for name in names))
@@ -100,6 +107,8 @@ def test_a_leader_that_is_killed_is_followed_by_another_and_what_was_due_runs_ex
         assert record["job"] == run["metadata"]["name"]
         assert len(space.pods_of(record["job"])) == 1
         assert "nextScheduleTime" not in status
+    created = [request for request in upkeep.requests(begun) if _created_job(request, space)]
+    assert len(created) == len(names)
 
 
 @pytest.mark.home_built

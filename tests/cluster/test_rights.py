@@ -1,6 +1,5 @@
 """The operator uses what it was granted, and was granted what it uses; what could do harm it was never given."""
 
-import json
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,7 +9,6 @@ from cluster.exposure import Exposure
 from cluster.installation import ACCOUNT, NAMESPACE, Installation
 from cluster.kubectl import Kubectl, Object
 from cluster.server import REPLICA_SETS, Server
-from lab.access import ClusterAccess
 from upkeep.cluster.resources import Resource
 
 Right = tuple[str, str, str]
@@ -54,24 +52,14 @@ def granted(server: Server, upkeep: Installation) -> set[Right]:  # noqa: ARG001
     }
 
 
-def _requests(access: ClusterAccess, since: str) -> Iterator[Object]:
-    """What the operator asked of the API server since a point in time, from the server's audit log."""
-    assert access.audit_log is not None
-    with access.audit_log.open() as lines:
-        for line in lines:
-            request = json.loads(line)
-            if request["user"]["username"] == ACCOUNT and request["requestReceivedTimestamp"] >= since:
-                yield request
-
-
 @pytest.fixture
-def requests(server: Server, access: ClusterAccess, exposed: Exposure) -> list[Object]:
+def requests(server: Server, upkeep: Installation, exposed: Exposure) -> list[Object]:
     """All that the running version of the operator has asked for, from its start to the end of all kinds of work."""
     exposed.page_taken_down()
     selector = "app.kubernetes.io/name=upkeep,app.kubernetes.io/component=operator"
     versions = server.list(REPLICA_SETS, NAMESPACE, selector=selector)
     newest = max(version["metadata"]["creationTimestamp"] for version in versions if version["spec"]["replicas"])
-    return list(_requests(access, newest))
+    return list(upkeep.requests(newest))
 
 
 def _right(request: Object) -> Right | None:

@@ -1,12 +1,16 @@
 """What Kubernetes and Prometheus see of an operator."""
 
+import asyncio
+import signal
+import sys
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 from replicas import runs
 from replicas.probe import fetched
-from replicas.replica import free_port
+from replicas.replica import ROOT, free_port, operator_settings
 from replicas.stage import TEAM, Stage
 from upkeep.domain.instants import read_instant
 
@@ -73,3 +77,31 @@ async def test_a_setting_that_is_missing_or_wrong_is_named(stage: Stage) -> None
     assert await wrong.end() == 2
     assert "UPKEEP_LEASE_*: lease duration (3s) > renew deadline (10s)" in wrong.log
     assert "Traceback" not in missing.log + wrong.log
+
+
+async def test_the_command_of_the_image_does_all_this_too(stage: Stage, tmp_path: Path) -> None:
+    """Given a process that was started from scratch, not by fork as the others here."""
+    port = free_port()
+    environment = {
+        **operator_settings("upkeep-0", port),
+        "KUBECONFIG": str(tmp_path / "kubeconfig"),
+        "PYTHONPATH": "operator",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "upkeep", "operator", cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        assert await fetched(port, "/readyz", until=lambda status: status == 200) == (200, "leading")
+        runs.ONCE.begin(stage)
+        await stage.cluster.until(lambda: runs.ONCE.over(stage), within=PATIENCE)
+        process.send_signal(signal.SIGTERM)
+        _, said = await asyncio.wait_for(process.communicate(), PATIENCE)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+    assert process.returncode == 0
+    assert b"Stopped." in said
+    assert b"Traceback" not in said
+    assert b"Warning" not in said

@@ -21,8 +21,9 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 _UNITS: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
-_DURATION: Final = re.compile(r"^(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
-DURATION_PATTERN: Final = r"^([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+DURATION_PATTERN: Final = r"^([0-9]{1,4}w)?([0-9]{1,5}d)?([0-9]{1,6}h)?([0-9]{1,8}m)?([0-9]{1,9}s)?$"
+"""With so many digits a duration is at most about 800 years: no instant that it is added to leaves the calendar."""
+_DURATION: Final = re.compile(DURATION_PATTERN, re.ASCII)
 
 
 def parse_duration(value: object) -> timedelta:
@@ -33,13 +34,11 @@ def parse_duration(value: object) -> timedelta:
     """
     if isinstance(value, timedelta):
         return value
-    match = _DURATION.match(value) if isinstance(value, str) and value else None
+    match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
         msg = f"{value!r} is not a duration: write for example 30s, 90m, 1h30m or 2d"
         raise ValueError(msg)
-    return timedelta(
-        seconds=sum(int(number or 0) * seconds for number, seconds in zip(match.groups(), _UNITS.values(), strict=True))
-    )
+    return timedelta(seconds=sum(int(part[:-1]) * _UNITS[part[-1]] for part in match.groups() if part))
 
 
 def format_duration(value: timedelta) -> str:

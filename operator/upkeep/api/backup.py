@@ -1,18 +1,24 @@
 """BackupPolicy: what to keep safe, and the proof."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from upkeep.actions.connections import PostgresTarget, SecretReference
 from upkeep.actions.fields import Duration, LabelName, Model, ObjectName, OneOf, Rule
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone
 from upkeep.api.status import ResourceStatus, ScheduleAnchor
-from upkeep.api.steps import BY_NAME
+from upkeep.api.steps import BY_NAME, UNIQUE
 
 INTEGRITY: Final = "integrity"
 """Name under which the integrity check stands beside the schedules."""
+
+_INSIDE: Final[Rule] = {"rule": "!self.path.contains('..')", "message": "path must not contain '..'"}
+_FREE_NAME: Final[Rule] = {
+    "rule": f"self.name != '{INTEGRITY}'",
+    "message": f"the name '{INTEGRITY}' is taken by verify.integrity",
+}
 
 
 class BackupSource(OneOf):
@@ -38,7 +44,13 @@ class RepositoryVolume(Model):
     @classmethod
     def rules(cls) -> Sequence[Rule]:
         """A path cannot leave its volume."""
-        return ({"rule": "!self.path.contains('..')", "message": "path must not contain '..'"},)
+        return (_INSIDE,)
+
+    @model_validator(mode="after")
+    def _stays_inside(self) -> Self:
+        if ".." in self.path:
+            raise ValueError(_INSIDE["message"])
+        return self
 
 
 class Repository(OneOf):
@@ -67,12 +79,13 @@ class BackupSchedule(Model):
     @classmethod
     def rules(cls) -> Sequence[Rule]:
         """The integrity check stands beside the schedules under its own name."""
-        return (
-            {
-                "rule": f"self.name != '{INTEGRITY}'",
-                "message": f"the name '{INTEGRITY}' is taken by verify.integrity",
-            },
-        )
+        return (_FREE_NAME,)
+
+    @model_validator(mode="after")
+    def _has_a_free_name(self) -> Self:
+        if self.name == INTEGRITY:
+            raise ValueError(_FREE_NAME["message"])
+        return self
 
 
 class IntegrityCheck(Model):
@@ -98,7 +111,7 @@ class BackupSpec(Model):
     """What is backed up."""
     repository: Repository
     """Where backups are kept. Deleting the policy never deletes them."""
-    schedules: Annotated[list[BackupSchedule], Field(min_length=1, max_length=8, json_schema_extra=BY_NAME)]
+    schedules: Annotated[list[BackupSchedule], Field(min_length=1, max_length=8, json_schema_extra=BY_NAME), UNIQUE]
     """When backups are made."""
     time_zone: TimeZone = "Etc/UTC"
     """IANA time zone of all schedules, for example Europe/Berlin."""

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from upkeep.actions.connections import SecretReference
 from upkeep.actions.fields import LabelName, Model, ObjectName, OneOf
-from upkeep.api.steps import BY_NAME
+from upkeep.api.steps import BY_NAME, UNIQUE
 
 Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i)?$")]
 Text = Annotated[str, Field(max_length=8192)]
@@ -121,11 +121,13 @@ class CustomJob(Model):
     """The command; the image's own where left out. It is started as it is, not by a shell."""
     args: Annotated[list[Text], Field(max_length=256)] = Field(default_factory=list)
     """Its arguments."""
-    env: Annotated[list[EnvironmentVariable], Field(max_length=128, json_schema_extra=BY_NAME)] = Field(
+    env: Annotated[list[EnvironmentVariable], Field(max_length=128, json_schema_extra=BY_NAME), UNIQUE] = Field(
         default_factory=list
     )
     """Environment variables."""
-    volumes: Annotated[list[Volume], Field(max_length=32, json_schema_extra=BY_NAME)] = Field(default_factory=list)
+    volumes: Annotated[list[Volume], Field(max_length=32, json_schema_extra=BY_NAME), UNIQUE] = Field(
+        default_factory=list
+    )
     """Volumes and where they are mounted."""
     working_dir: Annotated[str | None, Field(max_length=512, pattern=r"^/")] = None
     """Directory in which the command starts."""

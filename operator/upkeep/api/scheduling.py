@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from upkeep.actions.fields import Model
+from upkeep.api.instants import read_instant
 
 _MONTHS: Final = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
 _DAYS: Final = "SUN|MON|TUE|WED|THU|FRI|SAT"
@@ -50,7 +51,13 @@ CronExpression = Annotated[
 
 TimeZone = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$")]
 
-Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+
+def _instant(text: str) -> str:
+    read_instant(text)
+    return text
+
+
+Timestamp = Annotated[str, AfterValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
 """An instant as RFC 3339 text; it stays text so that what is read back is what was written."""
 
 

@@ -129,6 +129,8 @@ class ResourceStatus(Model):
     """The last occurrence that was accounted for, whichever way it ended."""
     last_successful_time: Timestamp | None = None
     """When a run last ended well."""
+    suspended_since: Timestamp | None = None
+    """Since when it is suspended."""
     consecutive_failures: int = 0
     """Runs that failed since the last good one."""
     last_run: RunSummary | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import Field, create_model
+from pydantic import AfterValidator, Field, create_model
 
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Action, OnFailure
@@ -58,6 +58,19 @@ else:
     )
 
 BY_NAME: Final[dict[str, Any]] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+"""A list whose items are told apart by their names; goes together with `UNIQUE`."""
 
-Steps = Annotated[list[Step], Field(min_length=1, max_length=32, json_schema_extra=BY_NAME)]
-Connections = Annotated[list[Connection], Field(max_length=16, json_schema_extra=BY_NAME)]
+
+def _unique(items: list[Any]) -> list[Any]:
+    names = [item.name for item in items]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        msg = f"the name {twice!r} is there twice: rename one of them"
+        raise ValueError(msg)
+    return items
+
+
+UNIQUE: Final = AfterValidator(_unique)
+
+Steps = Annotated[list[Step], Field(min_length=1, max_length=32, json_schema_extra=BY_NAME), UNIQUE]
+Connections = Annotated[list[Connection], Field(max_length=16, json_schema_extra=BY_NAME), UNIQUE]

@@ -1,9 +1,9 @@
 """MaintenanceTask: work, done as a Job in the resource's own namespace."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from upkeep.actions.fields import Duration, ObjectName, OneOf, Rule
 from upkeep.api.container import CustomJob
@@ -70,6 +70,14 @@ class TaskSpec(OneOf):
     def rules(cls) -> Sequence[Rule]:
         """What one object can show to be wrong."""
         return (*super().rules(), _ONE_SCHEDULE, _JITTER_NEEDS_SCHEDULE)
+
+    @model_validator(mode="after")
+    def _obeys(self) -> Self:
+        if self.schedule is not None and self.run_at is not None:
+            raise ValueError(_ONE_SCHEDULE["message"])
+        if self.jitter is not None and self.schedule is None:
+            raise ValueError(_JITTER_NEEDS_SCHEDULE["message"])
+        return self
 
 
 class TaskStatus(ResourceStatus):

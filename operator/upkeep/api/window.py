@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from upkeep.actions.contract import Outcome
 from upkeep.actions.fields import Duration, Model, ObjectName, OneOf, Rule
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone
 from upkeep.api.status import FindingSummary, ResourceStatus, ScheduleAnchor
-from upkeep.api.steps import BY_NAME, Connections, Steps
+from upkeep.api.steps import BY_NAME, UNIQUE, Connections, Steps
 
 
 class PlanFailure(StrEnum):
@@ -32,7 +32,7 @@ class PlannedTask(Model):
 class Plan(Model):
     """The tasks of a window and their order."""
 
-    tasks: Annotated[list[PlannedTask], Field(min_length=1, max_length=64, json_schema_extra=BY_NAME)]
+    tasks: Annotated[list[PlannedTask], Field(min_length=1, max_length=64, json_schema_extra=BY_NAME), UNIQUE]
     """What runs, in this order as far as dependsOn and maxConcurrency let it."""
     max_concurrency: Annotated[int, Field(ge=1, le=16)] = 1
     """How many tasks may run at the same time."""
@@ -43,6 +43,13 @@ class Plan(Model):
     def rules(cls) -> Sequence[Rule]:
         """What the plan alone can show to be wrong."""
         return (_KNOWN_DEPENDENCIES,)
+
+    @model_validator(mode="after")
+    def _depends_on_its_own(self) -> Self:
+        names = {task.name for task in self.tasks}
+        if any(task.name in task.depends_on or not names.issuperset(task.depends_on) for task in self.tasks):
+            raise ValueError(_KNOWN_DEPENDENCIES["message"])
+        return self
 
 
 _KNOWN_DEPENDENCIES: Final[Rule] = {
@@ -123,6 +130,12 @@ class WindowSpec(OneOf):
     def rules(cls) -> Sequence[Rule]:
         """What one object can show to be wrong."""
         return (*super().rules(), _DURATION_RANGE)
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if not self.duration:
+            raise ValueError(_DURATION_RANGE["message"])
+        return self
 
 
 _DURATION_RANGE: Final[Rule] = {

@@ -19,16 +19,19 @@ from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Action, Outcome
 from upkeep.api.backup import INTEGRITY, BackupScheduleStatus, BackupSpec, BackupStatus
 from upkeep.api.status import OccurrenceRecord, Trigger
+from upkeep.domain.account import Cause, Reason, missed, record, records
 from upkeep.domain.conditions import Fact, Problem, merge, readiness
 from upkeep.domain.decision import Announce, Decision, EventType, Occasion, StartRun
 from upkeep.domain.history import SETTLING, Ledger, expired_jobs, last_run_fact, settled
 from upkeep.domain.identity import RUN_NOW_ANNOTATION, Identity
-from upkeep.domain.instants import read_instant, write_instant, write_optional
+from upkeep.domain.instants import write_instant, write_optional
 from upkeep.domain.order import OrderedStep, RunOrder
+from upkeep.domain.pause import INVALID_SCHEDULE, INVALID_SPEC, Pause
+from upkeep.domain.recollection import Recollection, recall
 from upkeep.domain.run import Run, run_name
 from upkeep.domain.schedule import ScheduleError
 from upkeep.domain.spec import explain
-from upkeep.domain.timetable import Due, Reason, Timetable, anchored, missed, read_schedule
+from upkeep.domain.timetable import Declaration, Mark, Timetable
 from upkeep.domain.work import Work
 
 SOURCE: Final = "source"
@@ -38,6 +41,7 @@ REPOSITORY: Final = "repository"
 MOUNT: Final = "/var/run/upkeep/repository"
 SUSPENDED: Final = "Suspended"
 _MEMORY: Final = "1Gi"
+_MAX_ACTIVE: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +55,16 @@ class BackupSnapshot:
 
 def decide(snapshot: BackupSnapshot) -> Decision:
     """What should happen now."""
-    status = BackupStatus.model_validate(snapshot.resource.get("status") or {})
-    plan = _Plan(snapshot=snapshot, status=status, ledger=Ledger.of(status)).with_ends()
+    known = recall(BackupStatus, snapshot.resource.get("status"))
+    plan = _Plan(snapshot=snapshot, known=known, ledger=Ledger.of(known, pending=known.status.active)).with_ends()
     try:
         spec = BackupSpec.model_validate(snapshot.resource.get("spec"))
-        timetables = _timetables(snapshot, spec, status)
+        timetables = _timetables(snapshot, spec, known)
     except ValidationError as problem:
-        return plan.stalled(Problem(reason="InvalidSpec", message=explain(problem)))
+        return plan.stalled(Problem(reason=INVALID_SPEC, message=explain(problem)))
     except ScheduleError as problem:
-        return plan.stalled(Problem(reason="InvalidSchedule", message=str(problem)))
-    plan = plan.with_manual_run(spec)
+        return plan.stalled(Problem(reason=INVALID_SCHEDULE, message=str(problem)))
+    plan = plan.with_manual_run(spec).without_abandoned(spec)
     for timetable in timetables:
         plan = plan.with_occurrences(spec, timetable)
     return plan.decision(spec, timetables)
@@ -98,7 +102,7 @@ class _Plan:
     """A decision in the making."""
 
     snapshot: BackupSnapshot
-    status: BackupStatus
+    known: Recollection[BackupStatus]
     ledger: Ledger
     starts: tuple[StartRun, ...] = ()
     handled: Mapping[str, datetime] | None = None
@@ -109,6 +113,11 @@ class _Plan:
     wake_at: datetime | None = None
 
     @property
+    def status(self) -> BackupStatus:
+        """As it was."""
+        return self.known.status
+
+    @property
     def busy(self) -> str | None:
         """The run for whose end everything else waits."""
         running = [*(run.name for run in self.snapshot.runs if run.active), *(start.name for start in self.starts)]
@@ -116,22 +125,23 @@ class _Plan:
 
     def with_ends(self) -> "_Plan":
         """Record what ended since."""
-        ledger = self.ledger.with_losses(self.status.active, self.snapshot.runs, self.snapshot.now)
-        plan = replace(self, ledger=ledger)
+        now = self.snapshot.now
+        plan = replace(self, ledger=self.ledger.with_vanished(self.snapshot.runs, now))
+        unsettled = []
         for run in sorted(self.snapshot.runs, key=lambda run: (run.created, run.name)):
             if plan.ledger.covers(run):
                 continue
             if run.active:
                 plan = replace(plan, ledger=plan.ledger.with_start(run))
-            elif settled(run, self.snapshot.now):
+            elif settled(run, now):
                 plan = replace(plan, ledger=plan.ledger.with_end(run)).with_proof(run)
             else:
-                plan = replace(plan, wake_at=(run.finished or run.created) + SETTLING)
-        return plan
+                unsettled.append((run.finished or run.created) + SETTLING)
+        return replace(plan, wake_at=min(unsettled, default=None))
 
     def with_proof(self, run: Run) -> "_Plan":
-        """Note what a good run proves."""
-        if run.outcome not in {Outcome.OK, Outcome.CHANGED}:
+        """Note what a good run proves. One of which nobody knows any more what it did proves nothing."""
+        if run.outcome not in {Outcome.OK, Outcome.CHANGED} or not run.occasion.schedule:
             return self
         ended = write_instant(run.finished or run.created)
         proof = {"last_integrity_check_time": ended}
@@ -153,59 +163,77 @@ class _Plan:
             message = f"run-now {token!r}: there is no schedule {wanted!r}; there are: {', '.join(names)}"
             event = Announce(type=EventType.WARNING, reason="ManualRunRefused", message=message)
             return replace(plan, events=(*plan.events, event))
-        return plan.starting(spec, Occasion(trigger=Trigger.MANUAL, schedule=wanted, token=token))
+        occasion = Occasion(trigger=Trigger.MANUAL, schedule=wanted, token=token)
+        if not self.known.remembers_token or self.begun(occasion):
+            return plan
+        return plan.starting(spec, occasion)
+
+    def without_abandoned(self, spec: BackupSpec) -> "_Plan":
+        """Account for what was due of schedules that are not there any more."""
+        plan, pause = self, Pause.of(self.status)
+        cause = missed(Reason.SCHEDULE_CHANGED, "the schedule was changed before it could start")
+        declarations = dict(_declared(spec))
+        for former in self.status.schedules:
+            declaration = declarations.get(former.name, Declaration(zone=spec.time_zone, exclusions=spec.exclusions))
+            due = _mark(self.snapshot, self.known, former.name).abandoned(declaration, self.snapshot.now)
+            absent = [time for time in due.times if not self.begun(_scheduled(former.name, time))]
+            unrun = records(absent, lambda t: pause.cause(t) or cause, schedule=former.name, more=due.truncated)
+            plan = plan.recording(*unrun)
+        return plan
 
     def with_occurrences(self, spec: BackupSpec, timetable: Timetable) -> "_Plan":
         """Account for what is due of one schedule."""
-        due = timetable.due(self.snapshot.now)
-        if due.latest is None or spec.suspend:
+        due, pause = timetable.due(self.snapshot.now), Pause.of(self.status)
+        paused = pause.ends(suspend=spec.suspend)
+        if due.latest is None or (spec.suspend and not paused):
             return self
-        if self.status.phase == SUSPENDED:
-            return self.missing(timetable, due, Reason.SUSPENDED, "the policy was suspended")
-        plan = self
-        for record in timetable.records(due, Reason.OPERATOR_DOWN, "nobody was there to start it in its time"):
-            plan = replace(plan, ledger=plan.ledger.with_record(record))
+        absent = [*due.earlier, due.latest] if paused else due.earlier
+        ran = {time for time in (*due.earlier, due.latest) if self.begun(_scheduled(timetable.name, time))}
+        unrun = timetable.unrun(absent, lambda time: pause.cause(time) or self.absence(time), ran=ran, more=due.more)
+        plan = self.recording(*unrun)
+        if paused or due.latest in ran:
+            return plan.handling(timetable.name, due.latest)
         if due.earlier:
             plan = plan.handling(timetable.name, due.earlier[-1])
-        occasion = Occasion(trigger=Trigger.SCHEDULE, schedule=timetable.name, scheduled=due.latest)
-        unrun = timetable.exclusion_record(due.latest) or plan.too_late(spec, timetable, due.latest, occasion)
-        if unrun:
-            return replace(plan, ledger=plan.ledger.with_record(unrun)).handling(timetable.name, due.latest)
-        if any(run.occasion == occasion for run in self.snapshot.runs):
-            return plan.handling(timetable.name, due.latest)
+        obstacle = timetable.exclusion(due.latest) or plan.too_late(spec, timetable, due.latest)
+        if obstacle:
+            unstarted = record(due.latest, obstacle, schedule=timetable.name)
+            return plan.recording(unstarted).handling(timetable.name, due.latest)
         if plan.busy:
             return plan
-        return plan.starting(spec, occasion).handling(timetable.name, due.latest)
+        return plan.starting(spec, _scheduled(timetable.name, due.latest)).handling(timetable.name, due.latest)
 
-    def too_late(
-        self, spec: BackupSpec, timetable: Timetable, due: datetime, occasion: Occasion
-    ) -> OccurrenceRecord | None:
-        """The record of an occurrence whose deadline has passed, None while it may start."""
+    def absence(self, occurrence: datetime) -> Cause:
+        """Why an occurrence did not run before the next one was due: it waited for another run, or nobody was there."""
+        ahead = next((run for run in self.snapshot.runs if _spans(run, occurrence)), None)
+        if ahead:
+            return missed(Reason.CONCURRENCY_FORBIDDEN, f"it waited for {ahead.name} until the next one was due")
+        return missed(Reason.OPERATOR_DOWN, "nobody was there to start it in its time")
+
+    def too_late(self, spec: BackupSpec, timetable: Timetable, due: datetime) -> Cause | None:
+        """Why an occurrence may not start any more; None while it may."""
         late = (self.snapshot.now - timetable.start_of(due)).total_seconds()
         deadline = spec.starting_deadline_seconds
-        if deadline is None or late <= deadline or any(run.occasion == occasion for run in self.snapshot.runs):
+        if deadline is None or late <= deadline:
             return None
-        message = f"{late:.0f}s late, startingDeadlineSeconds is {deadline}"
-        return missed(due, Reason.DEADLINE_EXCEEDED, message, schedule=timetable.name)
+        return missed(Reason.DEADLINE_EXCEEDED, f"{late:.0f}s late, startingDeadlineSeconds is {deadline}")
 
-    def missing(self, timetable: Timetable, due: Due, reason: Reason, message: str) -> "_Plan":
-        """Everything that was due is missed for one reason."""
-        if due.latest is None:
-            return self
-        last = timetable.exclusion_record(due.latest) or missed(due.latest, reason, message, schedule=timetable.name)
-        plan = self
-        for record in (*timetable.records(due, reason, message), last):
-            plan = replace(plan, ledger=plan.ledger.with_record(record))
-        return plan.handling(timetable.name, due.latest)
+    def recording(self, *unrun: OccurrenceRecord) -> "_Plan":
+        """Take records of occurrences that did not run into the ledger."""
+        return replace(self, ledger=self.ledger.with_records(*unrun))
+
+    def begun(self, occasion: Occasion) -> bool:
+        """Whether there was a run for this already: its Job or what is known of it says so."""
+        owner = Identity.of(self.snapshot.resource)
+        name = run_name(owner.name, owner.uid, occasion)
+        return any(name == run.name for run in self.snapshot.runs) or self.ledger.mentions(name)
 
     def handling(self, schedule: str, occurrence: datetime) -> "_Plan":
         """Occurrences of the schedule are accounted for up to this one."""
         return replace(self, handled={**(self.handled or {}), schedule: occurrence})
 
     def starting(self, spec: BackupSpec, occasion: Occasion) -> "_Plan":
-        """Start a run, unless it is there already."""
-        if any(run.occasion == occasion for run in self.snapshot.runs):
-            return self
+        """Start a run."""
         owner = Identity.of(self.snapshot.resource)
         start = StartRun(
             owner=owner,
@@ -214,8 +242,7 @@ class _Plan:
             work=backup_work(owner, spec, occasion.schedule),
         )
         event = Announce(type=EventType.NORMAL, reason="RunStarted", message=f"{start.name}: {occasion.schedule}")
-        ledger = self.ledger.with_begin(start, self.snapshot.now)
-        return replace(self, starts=(*self.starts, start), events=(*self.events, event), ledger=ledger)
+        return replace(self, starts=(*self.starts, start), events=(*self.events, event))
 
     def decision(self, spec: BackupSpec, timetables: Sequence[Timetable]) -> Decision:
         """The plan as a decision."""
@@ -224,9 +251,11 @@ class _Plan:
         following = min((time for time in upcoming.values() if time), default=None)
         phase = SUSPENDED if spec.suspend else "Scheduled"
         phase = "Running" if self.busy else phase
+        since = (self.status.suspended_since or write_instant(now)) if spec.suspend else None
         status = self._status(
             phase=phase,
             problem=None,
+            suspended_since=since,
             upcoming=following,
             schedules=[self._schedule(each, upcoming) for each in timetables],
         )
@@ -237,7 +266,7 @@ class _Plan:
             events=(*self.events, *self.ledger.announcements),
             cleanup=expired_jobs(
                 self.snapshot.runs,
-                recorded=status.history,
+                recorded=self.ledger.covers,
                 good=spec.successful_runs_history_limit,
                 bad=spec.failed_runs_history_limit,
             ),
@@ -246,7 +275,13 @@ class _Plan:
 
     def stalled(self, problem: Problem) -> Decision:
         """A spec that cannot be read starts nothing; what runs is followed to its end."""
-        status = self._status(phase="Invalid", problem=problem, upcoming=None, schedules=self.status.schedules)
+        status = self._status(
+            phase="Invalid",
+            problem=problem,
+            suspended_since=self.status.suspended_since,
+            upcoming=None,
+            schedules=self.status.schedules,
+        )
         return Decision(status=status, events=self.ledger.announcements, wake_at=self.wake_at)
 
     def _schedule(self, timetable: Timetable, upcoming: Mapping[str, datetime | None]) -> BackupScheduleStatus:
@@ -266,6 +301,7 @@ class _Plan:
         *,
         phase: str,
         problem: Problem | None,
+        suspended_since: str | None,
         upcoming: datetime | None,
         schedules: Sequence[BackupScheduleStatus],
     ) -> BackupStatus:
@@ -273,56 +309,69 @@ class _Plan:
         handled = max((self.handled or {}).values(), default=None)
         return self.status.model_copy(
             update={
-                **self.ledger.remembered(),
+                **self.ledger.with_begun(self.starts, self.snapshot.now).remembered(),
                 **(self.proofs or {}),
                 "observed_generation": generation,
                 "phase": phase,
                 "conditions": merge(
                     self.status.conditions,
-                    self._facts(problem, phase, upcoming),
+                    self._facts(problem, phase, upcoming, suspended=suspended_since is not None),
                     generation=generation,
                     now=self.snapshot.now,
                 ),
                 "next_schedule_time": write_optional(upcoming),
                 "last_schedule_time": write_optional(handled) or self.status.last_schedule_time,
                 "last_manual_run": self.token or self.status.last_manual_run,
+                "suspended_since": suspended_since,
                 "schedules": schedules,
                 "active": [
-                    *(run.name for run in self.snapshot.runs if run.active),
+                    *self.ledger.uncovered(self.snapshot.runs),
                     *(start.name for start in self.starts),
-                ],
+                ][:_MAX_ACTIVE],
             }
         )
 
-    def _facts(self, problem: Problem | None, phase: str, upcoming: datetime | None) -> Sequence[Fact]:
+    def _facts(
+        self, problem: Problem | None, phase: str, upcoming: datetime | None, *, suspended: bool
+    ) -> Sequence[Fact]:
         stuck = next((run for run in self.snapshot.runs if run.trouble), None)
         if problem is None and stuck and stuck.trouble:
             problem = Problem(reason=stuck.trouble.reason, message=f"{stuck.name}: {stuck.trouble.message}")
         message = f"next run at {write_instant(upcoming)}" if upcoming else "nothing is scheduled"
-        facts = readiness(problem, reason=phase, message="suspended" if phase == SUSPENDED else message)
+        facts = readiness(problem, reason=phase, message="suspended" if suspended else message)
         return [*facts, *last_run_fact(self.ledger, self.status.conditions)]
 
 
-def _timetables(snapshot: BackupSnapshot, spec: BackupSpec, status: BackupStatus) -> list[Timetable]:
-    metadata = snapshot.resource["metadata"]
-    known = {each.name: each for each in status.schedules}
-    wanted = [(schedule.name, schedule.schedule) for schedule in spec.schedules]
+def _declared(spec: BackupSpec) -> list[tuple[str, Declaration]]:
+    """The schedules by name, the integrity check among them."""
+    crons = [(schedule.name, schedule.schedule) for schedule in spec.schedules]
     if spec.verify.integrity:
-        wanted.append((INTEGRITY, spec.verify.integrity.schedule))
+        crons.append((INTEGRITY, spec.verify.integrity.schedule))
+    return [(name, Declaration(cron=cron, zone=spec.time_zone, exclusions=spec.exclusions)) for name, cron in crons]
+
+
+def _spans(run: Run, instant: datetime) -> bool:
+    return run.created <= instant and (run.finished is None or run.finished > instant)
+
+
+def _scheduled(schedule: str, time: datetime) -> Occasion:
+    return Occasion(trigger=Trigger.SCHEDULE, schedule=schedule, scheduled=time)
+
+
+def _mark(snapshot: BackupSnapshot, known: Recollection[BackupStatus], name: str) -> Mark:
+    """What is remembered of one schedule; one that is added later counts from when it was first seen."""
+    before = next((each for each in known.status.schedules if each.name == name), None)
+    mark = Mark.of(known, snapshot.resource, anchor=before.schedule_anchor if before else None, now=snapshot.now)
+    return replace(mark, handled=before.last_schedule_time if before else None)
+
+
+def _timetables(snapshot: BackupSnapshot, spec: BackupSpec, known: Recollection[BackupStatus]) -> list[Timetable]:
     timetables = []
-    for name, cron in wanted:
-        schedule = read_schedule(cron=cron, instant=None, zone=spec.time_zone, exclusions=spec.exclusions)
+    for name, declaration in _declared(spec):
+        schedule = declaration.schedule()
         if schedule is None:
             continue
-        before = known.get(name)
-        anchor, since = anchored(
-            f"{cron} {spec.time_zone}",
-            before.schedule_anchor if before else None,
-            last=before.last_schedule_time if before else None,
-            # A schedule that is added later counts from when it was first seen.
-            created=read_instant(metadata["creationTimestamp"]) if not known else snapshot.now,
-            now=snapshot.now,
-            once=False,
-        )
-        timetables.append(Timetable(schedule=schedule, anchor=anchor, since=since, uid=metadata["uid"], name=name))
+        anchor, since = _mark(snapshot, known, name).anchored(declaration, snapshot.now)
+        uid = snapshot.resource["metadata"]["uid"]
+        timetables.append(Timetable(schedule=schedule, anchor=anchor, since=since, uid=uid, name=name))
     return timetables

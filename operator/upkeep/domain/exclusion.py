@@ -114,8 +114,10 @@ def _side(text: str) -> Side:
             day = date(_LEAP_YEAR, int(match[1]), int(match[2]))
             return MonthDay(day.month, day.day)
         if _INSTANT.fullmatch(text):
-            return datetime.fromisoformat(text.upper())
-    except ValueError as error:
+            instant = datetime.fromisoformat(text.upper())
+            utc(instant)  # an offset can push the first and the last day out of the calendar
+            return instant
+    except (ValueError, OverflowError) as error:
         message = f'exclusion: "{text[:_SHOWN]}" does not exist ({error})'
         raise ScheduleError(message) from error
     message = f'exclusion: "{text[:_SHOWN]}" is no day or instant; write {_SPELLINGS}'

@@ -1,6 +1,6 @@
 """Folds what ended into a status: last run, history, failures in a row."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -10,6 +10,7 @@ from upkeep.api.status import Condition, Ending, OccurrenceRecord, ResourceStatu
 from upkeep.domain.conditions import LAST_RUN_SUCCEEDED, Fact
 from upkeep.domain.decision import Announce, DeleteJob, EventType, StartRun
 from upkeep.domain.instants import read_instant, write_instant, write_optional
+from upkeep.domain.recollection import Recollection
 from upkeep.domain.run import Run, RunState
 
 HISTORY: Final = 10
@@ -22,72 +23,98 @@ LOST_MESSAGE: Final = "its Job was deleted before it ended"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """The part of a status that remembers, as a value that grows."""
+    """The part of a status that remembers, as a value that grows.
+
+    Attributes:
+        pending: names of the Jobs that were seen or started, and whose end is not recorded yet.
+    """
 
     last_run: RunSummary | None
     history: tuple[OccurrenceRecord, ...]
     last_successful_time: str | None
     consecutive_failures: int
+    pending: frozenset[str] = frozenset()
     announcements: tuple[Announce, ...] = ()
 
     @classmethod
-    def of(cls, status: ResourceStatus) -> "Ledger":
+    def of(cls, known: Recollection[Any], *, pending: Iterable[str] = ()) -> "Ledger":
         """What a status remembers."""
+        status: ResourceStatus = known.status
+        last = status.last_run
+        begun = {last.job} if last and last.job and not last.completion_time else set()
         return cls(
             last_run=status.last_run,
             history=tuple(status.history),
             last_successful_time=status.last_successful_time,
             consecutive_failures=status.consecutive_failures,
+            pending=frozenset({*pending, *begun}),
+            announcements=known.complaint,
         )
+
+    def recorded(self, job: str) -> bool:
+        """Whether the end of a Job stands in the record."""
+        return any(record.job == job and record.completion_time for record in self._records())
+
+    def mentions(self, job: str) -> bool:
+        """Whether a Job of this name was ever started, as far as the record goes back."""
+        return job in self.pending or any(record.job == job for record in self._records())
 
     def covers(self, run: Run) -> bool:
         """Whether the end of a run is recorded, or was so long ago that the history has let it go."""
-        if self.has_end(run.name):
+        if self.recorded(run.name):
             return True
-        begun = [read_instant(record.start_time) for record in self.history if record.start_time]
-        return not run.active and len(self.history) >= HISTORY and bool(begun) and run.created < min(begun)
+        if run.active or run.name in self.pending or len(self.history) < HISTORY:
+            return False
+        return write_instant(run.started or run.created) <= min(_moment(record) for record in self.history)
 
-    def has_end(self, job: str | None) -> bool:
-        """Whether the end of the run with this Job is recorded."""
-        records = [record for record in (*self.history, self.last_run) if record]
-        return any(record.job == job and record.completion_time for record in records)
+    def uncovered(self, runs: Iterable[Run]) -> list[str]:
+        """Names of the Jobs whose end is still to be recorded, in the order of their creation."""
+        return [run.name for run in sorted(runs, key=_age) if not self.covers(run)]
 
-    def with_record(self, record: OccurrenceRecord, *, quiet: bool = False) -> "Ledger":
-        """Adds an occurrence that did not run, with its Event."""
-        kind = EventType.WARNING if record.ending is Ending.MISSED else EventType.NORMAL
-        event = Announce(type=kind, reason=f"{record.ending}{record.reason}", message=describe(record))
+    def with_records(self, *records: OccurrenceRecord) -> "Ledger":
+        """Adds occurrences that did not run, with their Events."""
+        events = [
+            Announce(
+                type=EventType.WARNING if record.ending is Ending.MISSED else EventType.NORMAL,
+                reason=f"{record.ending}{record.reason}",
+                message=describe(record),
+            )
+            for record in records
+        ]
         return replace(
             self,
-            history=_newest_first((record, *self.history)),
-            announcements=self.announcements if quiet else (*self.announcements, event),
+            history=_newest_first((*reversed(records), *self.history)),
+            announcements=(*self.announcements, *events),
         )
 
-    def with_begin(self, start: StartRun, now: datetime) -> "Ledger":
-        """Shows a run that begins now as the last one, in the same status that says that it was started."""
-        begun = RunSummary(
-            ending=Ending.RAN,
-            schedule=start.occasion.schedule or None,
-            scheduled_time=write_optional(start.occasion.scheduled),
-            trigger=start.occasion.trigger,
-            job=start.name,
-            start_time=write_instant(now),
-        )
-        return replace(self, last_run=begun)
+    def with_begun(self, starts: Iterable[StartRun], now: datetime) -> "Ledger":
+        """Shows what is started now as the last run, so that it is known also when its Job vanishes at once."""
+        ledger = self
+        for start in starts:
+            begun = RunSummary(
+                ending=Ending.RAN,
+                schedule=start.occasion.schedule or None,
+                scheduled_time=write_optional(start.occasion.scheduled),
+                trigger=start.occasion.trigger,
+                job=start.name,
+                start_time=write_instant(now),
+            )
+            ledger = replace(ledger, last_run=begun)
+        return ledger
 
     def with_start(self, run: Run) -> "Ledger":
         """Shows a run that has begun as the last one."""
-        if self.last_run and self.last_run.job == run.name:
+        if self.last_run and (self.last_run.job == run.name or not _is_latest(run, self.last_run)):
             return self
         return replace(self, last_run=run.summary())
 
     def with_result(self, summary: RunSummary, event: Announce) -> "Ledger":
         """Adds a result that is not that of a single Job: how a window went."""
         good = summary.outcome is not None and summary.outcome.good
-        record = OccurrenceRecord(**{name: getattr(summary, name) for name in OccurrenceRecord.model_fields})
         return replace(
             self,
             last_run=summary,
-            history=_newest_first((record, *self.history)),
+            history=_newest_first((_record_of(summary), *self.history)),
             last_successful_time=summary.completion_time if good else self.last_successful_time,
             consecutive_failures=0 if good else self.consecutive_failures + 1,
             announcements=(*self.announcements, event),
@@ -102,36 +129,6 @@ class Ledger:
             "consecutive_failures": self.consecutive_failures,
         }
 
-    def with_loss(self, lost: RunSummary, now: datetime) -> "Ledger":
-        """Adds a run whose Job somebody deleted before its end was seen: it ran, and nobody knows how it went."""
-        end = lost.model_copy(
-            update={
-                "outcome": Outcome.UNKNOWN,
-                "reason": JOB_DELETED,
-                "message": LOST_MESSAGE,
-                "completion_time": write_instant(now),
-            }
-        )
-        event = Announce(type=EventType.WARNING, reason="RunUnknown", message=f"{lost.job}: {LOST_MESSAGE}")
-        ledger = self.with_result(end, event)
-        was_last = self.last_run is None or self.last_run.job == lost.job
-        return ledger if was_last else replace(ledger, last_run=self.last_run)
-
-    def with_losses(self, active: Sequence[str], runs: Iterable[Run], now: datetime) -> "Ledger":
-        """Adds the runs that were active when the status was written, and whose Jobs are not there any more."""
-        present = {run.name for run in runs}
-        ledger = self
-        unfinished = (
-            [self.last_run] if self.last_run and self.last_run.job and not self.last_run.completion_time else []
-        )
-        others = [
-            RunSummary(ending=Ending.RAN, job=name) for name in active if name not in {run.job for run in unfinished}
-        ]
-        for lost in (*others, *unfinished):
-            if lost.job not in present and not ledger.has_end(lost.job):
-                ledger = ledger.with_loss(lost, now)
-        return ledger
-
     def with_end(self, run: Run) -> "Ledger":
         """Adds a run that has ended, with its Event."""
         good = run.outcome is not None and run.outcome.good
@@ -141,10 +138,40 @@ class Ledger:
             self,
             last_run=run.summary() if latest else self.last_run,
             history=_newest_first((run.record(), *(kept for kept in self.history if kept.job != run.name))),
-            last_successful_time=finished if good else self.last_successful_time,
+            last_successful_time=max(finished, self.last_successful_time or "") if good else self.last_successful_time,
             consecutive_failures=0 if good else self.consecutive_failures + 1,
+            pending=self.pending - {run.name},
             announcements=(*self.announcements, end_event(run)),
         )
+
+    def with_vanished(self, runs: Iterable[Run], now: datetime) -> "Ledger":
+        """Adds the runs whose Jobs somebody deleted before their end was recorded."""
+        here = {run.name for run in runs}
+        ledger = self
+        for job in sorted(self.pending - here):
+            ledger = ledger.with_lost(job, now)
+        return ledger
+
+    def with_lost(self, job: str, now: datetime) -> "Ledger":
+        """Adds a run whose Job is deleted before its end was seen: it ran, and nobody knows how it went."""
+        if self.recorded(job):
+            return replace(self, pending=self.pending - {job})
+        last = self.last_run if self.last_run and self.last_run.job == job else None
+        known = last or RunSummary(ending=Ending.RAN, job=job)
+        told = {"outcome": Outcome.UNKNOWN, "reason": JOB_DELETED, "message": LOST_MESSAGE}
+        summary = known.model_copy(update={**told, "completion_time": write_instant(now)})
+        event = Announce(type=EventType.WARNING, reason="RunUnknown", message=f"{job}: {LOST_MESSAGE}")
+        return replace(
+            self,
+            last_run=summary if last else self.last_run,
+            history=_newest_first((_record_of(summary), *(kept for kept in self.history if kept.job != job))),
+            consecutive_failures=self.consecutive_failures + 1,
+            pending=self.pending - {job},
+            announcements=(*self.announcements, event),
+        )
+
+    def _records(self) -> list[OccurrenceRecord]:
+        return [*self.history, *([self.last_run] if self.last_run else [])]
 
 
 def end_event(run: Run) -> Announce:
@@ -170,19 +197,28 @@ def settled(run: Run, now: datetime) -> bool:
     return not run.active and (run.settled or (run.finished or run.created) + SETTLING <= now)
 
 
-def expired_jobs(runs: Iterable[Run], *, recorded: Sequence[OccurrenceRecord], good: int, bad: int) -> list[DeleteJob]:
-    """The Jobs of ended runs beyond the history limits; only of runs whose end is recorded already."""
-    known = {record.job for record in recorded if record.completion_time}
-    oldest = min((read_instant(record.start_time) for record in recorded if record.start_time), default=None)
-    ended = sorted((run for run in runs if not run.active), key=lambda run: (run.created, run.name), reverse=True)
-    safe = [run for run in ended if run.name in known or (oldest and run.created < oldest)]
-    beyond = [run for run in safe if run.state is RunState.SUCCEEDED][good:]
-    beyond += [run for run in safe if run.state is RunState.FAILED][bad:]
+def expired_jobs(runs: Iterable[Run], *, recorded: Callable[[Run], bool], good: int, bad: int) -> list[DeleteJob]:
+    """The Jobs of ended runs beyond the history limits, oldest first to go; only of runs whose end is `recorded`."""
+    ended = sorted((run for run in runs if not run.active and recorded(run)), key=_age, reverse=True)
+    beyond = [run for run in ended if run.state is RunState.SUCCEEDED][good:]
+    beyond += [run for run in ended if run.state is RunState.FAILED][bad:]
     return [DeleteJob(name=run.name, uid=run.uid) for run in beyond]
 
 
+def _age(run: Run) -> tuple[datetime, str]:
+    return run.created, run.name
+
+
+def _moment(record: OccurrenceRecord) -> str:
+    return record.start_time or record.scheduled_time or record.completion_time or ""
+
+
+def _record_of(summary: RunSummary) -> OccurrenceRecord:
+    return OccurrenceRecord(**{name: getattr(summary, name) for name in OccurrenceRecord.model_fields})
+
+
 def _newest_first(records: Iterable[OccurrenceRecord]) -> tuple[OccurrenceRecord, ...]:
-    ordered = sorted(records, key=lambda record: record.start_time or record.scheduled_time or "", reverse=True)
+    ordered = sorted(records, key=_moment, reverse=True)
     return tuple(ordered[:HISTORY])
 
 

@@ -2,18 +2,9 @@
 
 from datetime import UTC, datetime
 
+from upkeep.api.instants import read_instant
 
-def read_instant(text: str) -> datetime:
-    """An aware UTC datetime.
-
-    Raises:
-        ValueError: the text is no RFC 3339 instant, or has no zone.
-    """
-    instant = datetime.fromisoformat(text)
-    if instant.tzinfo is None:
-        msg = f"{text!r} has no time zone: write for example 2026-12-01T02:00:00Z"
-        raise ValueError(msg)
-    return instant.astimezone(UTC)
+__all__ = ["read_instant", "read_optional", "write_instant", "write_optional"]
 
 
 def read_optional(text: str | None) -> datetime | None:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from upkeep.api.window import WindowSpec
 from upkeep.domain.schedule import Schedule, ScheduleError, occurrence_end
-from upkeep.domain.timetable import read_schedule
+from upkeep.domain.timetable import Declaration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,13 +16,18 @@ class Opening:
     end: datetime
 
 
+def declared(spec: WindowSpec) -> Declaration:
+    """The schedule as the spec declares it."""
+    return Declaration(cron=spec.schedule, instant=spec.start_at, zone=spec.time_zone, exclusions=spec.exclusions)
+
+
 def schedule_of(spec: WindowSpec) -> Schedule:
     """The schedule of a window.
 
     Raises:
         ScheduleError: something in it is wrong.
     """
-    schedule = read_schedule(cron=spec.schedule, instant=spec.start_at, zone=spec.time_zone, exclusions=spec.exclusions)
+    schedule = declared(spec).schedule()
     if schedule is None:
         msg = "a window needs schedule or startAt"
         raise ScheduleError(msg)

@@ -17,6 +17,8 @@ ORDER_VARIABLE: Final = "UPKEEP_RUN_ORDER"
 CREDENTIALS_DIRECTORY: Final = "/var/run/upkeep/credentials"
 SCRATCH_DIRECTORY: Final = "/var/run/upkeep/scratch"
 TERMINATION_MESSAGE_PATH: Final = "/dev/termination-log"
+CONTAINER: Final = "run"
+"""Name of the container that does the work; others in the same Pod were put there by somebody else."""
 
 
 class OrderedStep(Model):

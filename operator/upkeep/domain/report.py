@@ -7,7 +7,7 @@ then step messages) until it fits, and says how much it dropped.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from upkeep.actions.contract import Finding, Outcome, Severity
 from upkeep.actions.fields import Model
@@ -88,6 +88,8 @@ class StepReport(Model):
 
 class RunReport(Model):
     """How a run ended."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # a ratio to nothing is infinite, and must be told
 
     outcome: Outcome
     """The worst outcome of its steps."""

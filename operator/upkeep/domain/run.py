@@ -1,6 +1,7 @@
 """A run as it can be seen from its Job and Pods."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,7 @@ from upkeep.domain.identity import (
     WINDOW_UID_LABEL,
 )
 from upkeep.domain.instants import read_instant, read_optional, write_optional
+from upkeep.domain.order import CONTAINER
 from upkeep.domain.report import FindingReport, RunReport
 
 Manifest = Mapping[str, Any]
@@ -110,7 +112,10 @@ class Run:
     @property
     def message(self) -> str:
         """One sentence about its end."""
-        return (self.report.message if self.report else "") or self.words
+        said = self.report.message if self.report else ""
+        if self.outcome is Outcome.FAILED and self.report and self.report.outcome.good:
+            return self.words or said
+        return said or self.words
 
     def record(self) -> OccurrenceRecord:
         """As the history keeps it."""
@@ -179,7 +184,11 @@ def run_name(owner_name: str, owner_uid: str, occasion: Occasion) -> str:
 
 
 def observe(job: Manifest, pods: Sequence[Manifest]) -> Run:
-    """The run of a Job that Upkeep made, with what its newest Pod says."""
+    """The run of a Job that Upkeep made, with what its newest Pod says.
+
+    Raises:
+        ValueError: Upkeep did not make it, or somebody has edited what it is for.
+    """
     metadata, status = job["metadata"], job.get("status", {})
     conditions = {
         condition["type"]: condition for condition in status.get("conditions", ()) if condition["status"] == "True"
@@ -189,6 +198,8 @@ def observe(job: Manifest, pods: Sequence[Manifest]) -> Run:
     if ended:
         state = RunState.SUCCEEDED if ended["type"] == "Complete" else RunState.FAILED
     newest = max(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]), default=None)
+    if state is RunState.SUCCEEDED and newest is not None and _failed(newest):
+        newest = None  # that of an attempt before: the one that made the Job complete was not seen yet
     end = _terminated(newest)
     return Run(
         name=metadata["name"],
@@ -202,7 +213,7 @@ def observe(job: Manifest, pods: Sequence[Manifest]) -> Run:
         report=RunReport.decode(end["message"]) if end and end.get("message") else None,
         words=_last_words(job, newest, end, ended),
         trouble=None if ended else _trouble(job, newest),
-        settled=end is not None or _overran(ended),
+        settled=_overran(ended) or (_is_over(newest) and len(pods) >= _failures(state, status)),
     )
 
 
@@ -228,10 +239,25 @@ def _overran(ended: Manifest | None) -> bool:
     return ended is not None and ended["type"] == "Failed" and ended.get("reason") == "DeadlineExceeded"
 
 
+def _is_over(pod: Manifest | None) -> bool:
+    return (pod or {}).get("status", {}).get("phase") in {"Succeeded", "Failed"} or _terminated(pod) is not None
+
+
+def _failures(state: RunState, status: Manifest) -> int:
+    """How many Pods a failed Job counts: the last of them may not have been seen yet."""
+    return int(status.get("failed", 0)) if state is RunState.FAILED else 0
+
+
+def _failed(pod: Manifest) -> bool:
+    end = _terminated(pod)
+    return bool(end.get("exitCode", 0)) if end else pod.get("status", {}).get("phase") == "Failed"
+
+
 def _terminated(pod: Manifest | None) -> Manifest | None:
+    """How the container that does the work ended; a sidecar that others injected says nothing about it."""
     for container in (pod or {}).get("status", {}).get("containerStatuses", ()):
-        terminated: Manifest | None = container.get("state", {}).get("terminated")
-        if terminated:
+        if container["name"] == CONTAINER:
+            terminated: Manifest | None = container.get("state", {}).get("terminated")
             return terminated
     return None
 
@@ -284,5 +310,5 @@ def _trouble(job: Manifest, pod: Manifest | None) -> Trouble | None:
 
 
 def _with_unit(value: float, unit: str) -> str:
-    number = f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
+    number = f"{value:,.0f}" if not math.isfinite(value) or value == int(value) else f"{value:,.2f}"
     return f"{number} {unit}".strip()

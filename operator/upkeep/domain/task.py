@@ -15,20 +15,24 @@ from upkeep.api.scheduling import ConcurrencyPolicy
 from upkeep.api.status import OccurrenceRecord, Trigger
 from upkeep.api.task import TaskSpec, TaskStatus
 from upkeep.api.window import WindowSpec
+from upkeep.domain.account import Cause, Reason, missed, record, records
 from upkeep.domain.conditions import Problem, merge, readiness
 from upkeep.domain.decision import Announce, Decision, DeleteJob, EventType, Occasion, StartRun
 from upkeep.domain.history import SETTLING, Ledger, expired_jobs, last_run_fact, settled
 from upkeep.domain.identity import RUN_NOW_ANNOTATION, Identity
-from upkeep.domain.instants import read_instant, write_instant, write_optional
+from upkeep.domain.instants import write_instant, write_optional
 from upkeep.domain.openings import opening_at
+from upkeep.domain.pause import INVALID_SCHEDULE, INVALID_SPEC, Pause
+from upkeep.domain.recollection import Recollection, recall
 from upkeep.domain.run import Run, run_name
 from upkeep.domain.schedule import ScheduleError
 from upkeep.domain.spec import explain
-from upkeep.domain.timetable import Due, Reason, Timetable, anchored, missed, read_schedule
+from upkeep.domain.timetable import Declaration, Due, Mark, Timetable
 from upkeep.domain.work import task_work
 
 SUSPENDED: Final = "Suspended"
 _MAX_TOKEN: Final = 128
+_MAX_ACTIVE: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,22 +54,24 @@ class TaskSnapshot:
 
 def decide(snapshot: TaskSnapshot) -> Decision:
     """What should happen now."""
-    status = TaskStatus.model_validate(snapshot.resource.get("status") or {})
-    ledger, wake_at = _observed(snapshot, status)
+    known = recall(TaskStatus, snapshot.resource.get("status"))
+    ledger, wake_at = _observed(snapshot, known)
     try:
         spec = TaskSpec.model_validate(snapshot.resource.get("spec"))
-        timetable = _timetable(snapshot, spec, status)
-    except ValidationError as problem:
-        return _stalled(snapshot, status, ledger, Problem(reason="InvalidSpec", message=explain(problem)))
-    except ScheduleError as problem:
-        return _stalled(snapshot, status, ledger, Problem(reason="InvalidSchedule", message=str(problem)))
-    problem_found = _reference_problem(spec, snapshot)
-    plan = _Plan(snapshot=snapshot, spec=spec, status=status, ledger=ledger)
-    plan = plan.with_manual_run(problem_found)
+        mark = Mark.of(known, snapshot.resource, anchor=known.status.schedule_anchor, now=snapshot.now)
+        timetable = _timetable(snapshot, spec, mark)
+    except ValidationError as error:
+        problem = Problem(reason=INVALID_SPEC, message=explain(error))
+        return _stalled(snapshot, known.status, ledger, problem, wake_at)
+    except ScheduleError as error:
+        problem = Problem(reason=INVALID_SCHEDULE, message=str(error))
+        return _stalled(snapshot, known.status, ledger, problem, wake_at)
+    plan = _Plan(snapshot=snapshot, spec=spec, known=known, ledger=ledger, problem=_reference_problem(spec, snapshot))
+    plan = plan.with_manual_run().without_abandoned(mark)
     due = timetable.due(snapshot.now) if timetable else None
     if timetable and due:
-        plan = plan.with_occurrences(timetable, due, problem_found)
-    return plan.decision(timetable, due, problem_found, wake_at)
+        plan = plan.with_occurrences(timetable, due)
+    return plan.decision(timetable, due, wake_at)
 
 
 def reference_problem(spec: TaskSpec) -> Problem | None:
@@ -88,12 +94,19 @@ class _Plan:
 
     snapshot: TaskSnapshot
     spec: TaskSpec
-    status: TaskStatus
+    known: Recollection[TaskStatus]
     ledger: Ledger
+    problem: Problem | None
     actions: tuple[StartRun | DeleteJob, ...] = ()
     events: tuple[Announce, ...] = ()
     handled: datetime | None = None
     token: str | None = None
+    postponed: bool = False
+    """A Job is only stopped once a status tells of it: else nothing would, if this decision is cut short."""
+
+    @property
+    def status(self) -> TaskStatus:
+        return self.known.status
 
     @property
     def identity(self) -> Identity:
@@ -101,20 +114,20 @@ class _Plan:
 
     @property
     def active(self) -> list[Run]:
-        return [run for run in self.snapshot.runs if run.active and not self.ledger.has_end(run.name)]
+        return [run for run in self.snapshot.runs if run.active and not self.ledger.recorded(run.name)]
 
     @property
     def starts(self) -> list[StartRun]:
         return [action for action in self.actions if isinstance(action, StartRun)]
 
-    def with_manual_run(self, problem: Problem | None) -> "_Plan":
+    def with_manual_run(self) -> "_Plan":
         token = (self.snapshot.resource["metadata"].get("annotations") or {}).get(RUN_NOW_ANNOTATION, "")[:_MAX_TOKEN]
         if not token or token == self.status.last_manual_run:
             return self
         occasion = Occasion(trigger=Trigger.MANUAL, token=token)
-        if any(run.occasion == occasion for run in self.snapshot.runs):
+        if not self.known.remembers_token or self._begun(occasion):
             return replace(self, token=token)
-        refusal = problem.message if problem else ""
+        refusal = self.problem.message if self.problem else ""
         if self.active and self.spec.concurrency_policy is not ConcurrencyPolicy.ALLOW:
             refusal = f"{self.active[0].name} still runs: ask again when it has ended"
         if refusal:
@@ -126,63 +139,66 @@ class _Plan:
             return replace(self, token=token, events=(*self.events, event))
         return replace(self, token=token).starting(occasion)
 
-    def with_occurrences(self, timetable: Timetable, due: Due, problem: Problem | None) -> "_Plan":
-        if due.latest is None or self.spec.suspend:
-            return self
-        plan = replace(self, handled=due.latest)
-        if self.status.phase == SUSPENDED:
-            return plan.all_missed(timetable, due, Reason.SUSPENDED, "the task was suspended")
-        for record in timetable.records(due, Reason.OPERATOR_DOWN, "nobody was there to start it in its time"):
-            plan = replace(plan, ledger=plan.ledger.with_record(record))
-        unrun = timetable.exclusion_record(due.latest) or self._obstacle(due.latest, timetable, problem)
-        if unrun:
-            return replace(plan, ledger=plan.ledger.with_record(unrun))
-        if self.spec.concurrency_policy is ConcurrencyPolicy.REPLACE:
-            for run in self.active:
-                ledger = plan.ledger.with_loss(run.summary(), self.snapshot.now)
-                doomed = DeleteJob(name=run.name, uid=run.uid)
-                plan = replace(plan, actions=(*plan.actions, doomed), ledger=ledger)
-        return plan.starting(Occasion(trigger=Trigger.SCHEDULE, scheduled=due.latest))
+    def without_abandoned(self, mark: Mark) -> "_Plan":
+        """Account for what was due of a schedule that is not there any more."""
+        due = mark.abandoned(_declared(self.spec), self.snapshot.now)
+        pause = Pause.of(self.status)
+        cause = missed(Reason.SCHEDULE_CHANGED, "the schedule was changed before it could start")
+        absent = [time for time in due.times if not self._begun(_scheduled(time))]
+        return self.recording(*records(absent, lambda time: pause.cause(time) or cause, more=due.truncated))
 
-    def _obstacle(self, due: datetime, timetable: Timetable, problem: Problem | None) -> OccurrenceRecord | None:
-        """The record of an occurrence that cannot run, None where it can."""
-        now = self.snapshot.now
-        occasion = Occasion(trigger=Trigger.SCHEDULE, scheduled=due)
-        if any(run.occasion == occasion for run in self.snapshot.runs):
-            return None
+    def with_occurrences(self, timetable: Timetable, due: Due) -> "_Plan":
+        pause = Pause.of(self.status)
+        paused = pause.ends(suspend=self.spec.suspend)
+        if due.latest is None or (self.spec.suspend and not paused):
+            return self
+        absent = [*due.earlier, due.latest] if paused else due.earlier
+        down = missed(Reason.OPERATOR_DOWN, "nobody was there to start it in its time")
+        ran = {time for time in (*due.earlier, due.latest) if self._begun(_scheduled(time))}
+        unrun = timetable.unrun(absent, lambda time: pause.cause(time) or down, ran=ran, more=due.more)
+        plan = replace(self, handled=due.latest).recording(*unrun)
+        if paused or due.latest in ran:
+            return plan
+        obstacle = timetable.exclusion(due.latest) or plan.obstacle(due.latest, timetable)
+        if obstacle:
+            return plan.recording(record(due.latest, obstacle))
+        if self.spec.concurrency_policy is ConcurrencyPolicy.REPLACE:
+            if any(run.name not in self.status.active for run in self.active):
+                return replace(self, postponed=True)
+            plan = plan.stopping_active()
+        return plan.starting(_scheduled(due.latest))
+
+    def obstacle(self, due: datetime, timetable: Timetable) -> Cause | None:
+        """Why an occurrence cannot run, None where it can."""
         deadline = self.spec.starting_deadline_seconds
-        late = (now - timetable.start_of(due)).total_seconds()
+        late = (self.snapshot.now - timetable.start_of(due)).total_seconds()
         if deadline is not None and late > deadline:
-            return missed(due, Reason.DEADLINE_EXCEEDED, f"{late:.0f}s late, startingDeadlineSeconds is {deadline}")
-        if problem:
-            return missed(due, Reason.INVALID_SPEC, problem.message)
+            return missed(Reason.DEADLINE_EXCEEDED, f"{late:.0f}s late, startingDeadlineSeconds is {deadline}")
+        if self.problem:
+            return missed(Reason.INVALID_SPEC, self.problem.message)
         if self.spec.windows and not self._window_open():
             names = ", ".join(self.spec.windows)
-            return missed(due, Reason.WINDOW_CLOSED, f"none of its windows was open: {names}")
-        busy = [*(run.name for run in self.active), *(start.name for start in self.starts)]
-        if busy and self.spec.concurrency_policy is ConcurrencyPolicy.FORBID:
-            return missed(due, Reason.CONCURRENCY_FORBIDDEN, f"{busy[0]} still ran")
+            return missed(Reason.WINDOW_CLOSED, f"none of its windows was open: {names}")
+        busy = [start.name for start in self.starts]
+        if self.spec.concurrency_policy is ConcurrencyPolicy.FORBID:
+            busy = [*(run.name for run in self.active), *busy]
+        if busy and self.spec.concurrency_policy is not ConcurrencyPolicy.ALLOW:
+            return missed(Reason.CONCURRENCY_FORBIDDEN, f"{busy[0]} still ran")
         return None
 
-    def _window_open(self) -> bool:
-        windows = (self.snapshot.windows.get(name) for name in self.spec.windows)
-        return any(window and _is_open(window, self.snapshot.now) for window in windows)
+    def recording(self, *unrun: OccurrenceRecord) -> "_Plan":
+        return replace(self, ledger=self.ledger.with_records(*unrun))
 
-    def all_missed(self, timetable: Timetable, due: Due, reason: Reason, message: str) -> "_Plan":
+    def stopping_active(self) -> "_Plan":
+        """Delete the Jobs of what still runs; how it went is not known then, whenever this decision is cut short."""
         plan = self
-        if due.latest is None:
-            return plan
-        every = (
-            *timetable.records(due, reason, message),
-            timetable.exclusion_record(due.latest) or missed(due.latest, reason, message),
-        )
-        for record in every:
-            plan = replace(plan, ledger=plan.ledger.with_record(record))
+        for run in self.active:
+            ledger = plan.ledger.with_start(run).with_lost(run.name, self.snapshot.now)
+            doomed = DeleteJob(name=run.name, uid=run.uid)
+            plan = replace(plan, actions=(*plan.actions, doomed), ledger=ledger)
         return plan
 
     def starting(self, occasion: Occasion) -> "_Plan":
-        if any(run.occasion == occasion for run in self.snapshot.runs):
-            return self
         identity = self.identity
         start = StartRun(
             owner=identity,
@@ -190,36 +206,46 @@ class _Plan:
             occasion=occasion,
             work=task_work(identity, self.spec),
         )
-        ledger = self.ledger.with_begin(start, self.snapshot.now)
-        return replace(self, actions=(*self.actions, start), ledger=ledger)
+        return replace(self, actions=(*self.actions, start))
 
-    def decision(
-        self, timetable: Timetable | None, due: Due | None, problem: Problem | None, wake_at: datetime | None
-    ) -> Decision:
+    def _begun(self, occasion: Occasion) -> bool:
+        """Whether there was a run for this already: its Job or what is known of it says so."""
+        name = run_name(self.identity.name, self.identity.uid, occasion)
+        return any(name == run.name for run in self.snapshot.runs) or self.ledger.mentions(name)
+
+    def _window_open(self) -> bool:
+        windows = (self.snapshot.windows.get(name) for name in self.spec.windows)
+        return any(window and _is_open(window, self.snapshot.now) for window in windows)
+
+    def decision(self, timetable: Timetable | None, due: Due | None, wake_at: datetime | None) -> Decision:
+        now = self.snapshot.now
         upcoming = timetable.included_from(due.following) if timetable and due and not self.spec.suspend else None
-        active = [*(run.name for run in self.active), *(start.name for start in self.starts)]
-        handled = write_optional(self.handled) or self.status.last_schedule_time
-        phase = self._phase(problem, active, upcoming)
+        phase = self._phase(upcoming, running=bool(self.active or self.starts))
+        since = self.status.suspended_since or write_instant(now)
         status = self.status.model_copy(
             update={
-                **self.ledger.remembered(),
+                **self.ledger.with_begun(self.starts, now).remembered(),
                 "observed_generation": self.snapshot.resource["metadata"].get("generation"),
                 "phase": phase,
-                "conditions": _conditions(self.snapshot, self.status, self.ledger, problem, phase, upcoming),
+                "conditions": _conditions(
+                    self.snapshot, self.status, self.ledger, self.problem, phase, self._outlook(upcoming)
+                ),
                 "next_schedule_time": write_optional(upcoming),
-                "last_schedule_time": handled,
+                "last_schedule_time": write_optional(self.handled) or self.status.last_schedule_time,
+                "suspended_since": since if self.spec.suspend else None,
                 "last_manual_run": self.token or self.status.last_manual_run,
                 "schedule_anchor": timetable.anchor if timetable else None,
-                "active": active,
+                "active": _unrecorded(self.snapshot, self.ledger, self.starts),
             }
         )
         expired = expired_jobs(
             self.snapshot.runs,
-            recorded=status.history,
+            recorded=self.ledger.covers,
             good=self.spec.successful_runs_history_limit,
             bad=self.spec.failed_runs_history_limit,
         )
-        times = [time for time in (wake_at, due.wake_at if due and not self.spec.suspend else None) if time]
+        alarms = (wake_at, due.wake_at if due and not self.spec.suspend else None, now if self.postponed else None)
+        times = [time for time in alarms if time]
         return Decision(
             actions=self.actions,
             events=(*self.events, *self.ledger.announcements, *(_started(start) for start in self.starts)),
@@ -228,19 +254,25 @@ class _Plan:
             wake_at=min(times, default=None),
         )
 
-    def _phase(self, problem: Problem | None, active: Sequence[str], upcoming: datetime | None) -> str:
-        if problem:
+    def _outlook(self, upcoming: datetime | None) -> str:
+        if self.spec.suspend:
+            return "suspended"
+        return f"next run at {write_instant(upcoming)}" if upcoming else "runs only on demand or in windows"
+
+    def _phase(self, upcoming: datetime | None, *, running: bool) -> str:
+        if self.problem:
             return "Invalid"
-        if active:
+        if running:
             return "Running"
         if self.spec.suspend:
             return SUSPENDED
         return "Scheduled" if upcoming else "Idle"
 
 
-def _observed(snapshot: TaskSnapshot, status: TaskStatus) -> tuple[Ledger, datetime | None]:
+def _observed(snapshot: TaskSnapshot, known: Recollection[TaskStatus]) -> tuple[Ledger, datetime | None]:
     """The ledger with all that ended since, and when to look for what has not settled yet."""
-    ledger, wake_at = Ledger.of(status).with_losses(status.active, snapshot.runs, snapshot.now), None
+    ledger = Ledger.of(known, pending=known.status.active).with_vanished(snapshot.runs, snapshot.now)
+    unsettled = []
     for run in sorted(snapshot.runs, key=lambda run: (run.created, run.name)):
         if ledger.covers(run):
             continue
@@ -249,26 +281,31 @@ def _observed(snapshot: TaskSnapshot, status: TaskStatus) -> tuple[Ledger, datet
         elif settled(run, snapshot.now):
             ledger = ledger.with_end(run)
         else:
-            wake_at = (run.finished or run.created) + SETTLING
-    return ledger, wake_at
+            unsettled.append((run.finished or run.created) + SETTLING)
+    return ledger, min(unsettled, default=None)
 
 
-def _timetable(snapshot: TaskSnapshot, spec: TaskSpec, status: TaskStatus) -> Timetable | None:
-    schedule = read_schedule(cron=spec.schedule, instant=spec.run_at, zone=spec.time_zone, exclusions=spec.exclusions)
+def _unrecorded(snapshot: TaskSnapshot, ledger: Ledger, starts: Sequence[StartRun]) -> list[str]:
+    names = [*ledger.uncovered(snapshot.runs), *(start.name for start in starts)]
+    return names[:_MAX_ACTIVE]
+
+
+def _declared(spec: TaskSpec) -> Declaration:
+    return Declaration(cron=spec.schedule, instant=spec.run_at, zone=spec.time_zone, exclusions=spec.exclusions)
+
+
+def _scheduled(time: datetime) -> Occasion:
+    return Occasion(trigger=Trigger.SCHEDULE, scheduled=time)
+
+
+def _timetable(snapshot: TaskSnapshot, spec: TaskSpec, mark: Mark) -> Timetable | None:
+    declaration = _declared(spec)
+    schedule = declaration.schedule()
     if schedule is None:
         return None
-    metadata = snapshot.resource["metadata"]
-    anchor, since = anchored(
-        f"{spec.schedule or spec.run_at} {spec.time_zone}",
-        status.schedule_anchor,
-        last=status.last_schedule_time,
-        created=read_instant(metadata["creationTimestamp"]),
-        now=snapshot.now,
-        once=spec.run_at is not None,
-    )
-    return Timetable(
-        schedule=schedule, anchor=anchor, since=since, uid=metadata["uid"], jitter=spec.jitter or timedelta(0)
-    )
+    anchor, since = mark.anchored(declaration, snapshot.now)
+    uid = snapshot.resource["metadata"]["uid"]
+    return Timetable(schedule=schedule, anchor=anchor, since=since, uid=uid, jitter=spec.jitter or timedelta(0))
 
 
 def _reference_problem(spec: TaskSpec, snapshot: TaskSnapshot) -> Problem | None:
@@ -288,20 +325,21 @@ def _is_open(window: Mapping[str, Any], now: datetime) -> bool:
         return False
 
 
-def _stalled(snapshot: TaskSnapshot, status: TaskStatus, ledger: Ledger, problem: Problem) -> Decision:
+def _stalled(
+    snapshot: TaskSnapshot, status: TaskStatus, ledger: Ledger, problem: Problem, wake_at: datetime | None
+) -> Decision:
     """A spec that cannot be read starts nothing; what runs is followed to its end."""
-    active = [run.name for run in snapshot.runs if run.active]
     new = status.model_copy(
         update={
             **ledger.remembered(),
             "observed_generation": snapshot.resource["metadata"].get("generation"),
             "phase": "Invalid",
-            "conditions": _conditions(snapshot, status, ledger, problem, "Invalid", None),
+            "conditions": _conditions(snapshot, status, ledger, problem, "Invalid", ""),
             "next_schedule_time": None,
-            "active": active,
+            "active": _unrecorded(snapshot, ledger, ()),
         }
     )
-    return Decision(status=new, events=ledger.announcements)
+    return Decision(status=new, events=ledger.announcements, wake_at=wake_at)
 
 
 def _conditions(
@@ -310,13 +348,12 @@ def _conditions(
     ledger: Ledger,
     problem: Problem | None,
     phase: str,
-    upcoming: datetime | None,
+    outlook: str,
 ) -> Sequence[Any]:
     trouble = next((run for run in snapshot.runs if run.trouble), None)
     if trouble and trouble.trouble and not problem:
         problem = Problem(reason=trouble.trouble.reason, message=f"{trouble.name}: {trouble.trouble.message}")
-    message = f"next run at {write_instant(upcoming)}" if upcoming else "runs only on demand or in windows"
-    facts = readiness(problem, reason=phase, message="suspended" if phase == SUSPENDED else message)
+    facts = readiness(problem, reason=phase, message=outlook)
     facts += last_run_fact(ledger, status.conditions)
     generation = int(snapshot.resource["metadata"].get("generation") or 0)
     return merge(status.conditions, facts, generation=generation, now=snapshot.now)

@@ -20,6 +20,7 @@ from upkeep.domain.identity import (
 )
 from upkeep.domain.instants import write_instant
 from upkeep.domain.order import (
+    CONTAINER,
     CREDENTIALS_DIRECTORY,
     ORDER_VARIABLE,
     SCRATCH_DIRECTORY,
@@ -34,7 +35,6 @@ Manifest = dict[str, Any]
 RUNNER_USER: Final = 65532
 REPORT_GRACE: Final = timedelta(seconds=60)
 """How much longer the Job lives than the run may take, so that a run that timed out can still say so."""
-_CONTAINER: Final = "run"
 _STOP_SECONDS: Final = 30
 
 
@@ -103,7 +103,7 @@ def _runner_pod(work: Work, order: RunOrder, image: str) -> Manifest:
         volumes.append({"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": claim}})
         mounts.append({"name": f"claim-{number}", "mountPath": path})
     container = {
-        "name": _CONTAINER,
+        "name": CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "args": ["run"],
@@ -124,7 +124,7 @@ def _runner_pod(work: Work, order: RunOrder, image: str) -> Manifest:
 def _custom_pod(work: Work, job_spec: CustomJob) -> Manifest:
     resources = job_spec.resources
     container: Manifest = {
-        "name": _CONTAINER,
+        "name": CONTAINER,
         "image": job_spec.image,
         "imagePullPolicy": job_spec.image_pull_policy,
         "command": list(job_spec.command),

@@ -12,7 +12,9 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from upkeep.api.status import OccurrenceRecord
 from upkeep.api.window import TargetState, TargetStatus, WindowOccurrence, WindowPhase, WindowSpec, WindowStatus
+from upkeep.domain.account import Cause, Reason, missed, record, records, skipped
 from upkeep.domain.conditions import Problem
 from upkeep.domain.decision import (
     Action,
@@ -24,14 +26,17 @@ from upkeep.domain.decision import (
     ShowPage,
     StartRun,
 )
-from upkeep.domain.history import SETTLING, Ledger, expired_jobs, settled
+from upkeep.domain.history import LOST_MESSAGE, SETTLING, Ledger, expired_jobs, settled
 from upkeep.domain.identity import FINALIZER
 from upkeep.domain.instants import read_instant, read_optional, write_instant, write_optional
-from upkeep.domain.openings import schedule_of
+from upkeep.domain.openings import declared, schedule_of
+from upkeep.domain.pause import INVALID_SCHEDULE, INVALID_SPEC, Pause
+from upkeep.domain.recollection import Recollection, recall
 from upkeep.domain.run import Run, run_name
 from upkeep.domain.schedule import ScheduleError, occurrence_end
 from upkeep.domain.spec import explain
-from upkeep.domain.timetable import Reason, Timetable, anchored, missed, skipped
+from upkeep.domain.timetable import Mark, Timetable
+from upkeep.domain.window.absence import absence, withdrawn
 from upkeep.domain.window.mode import enter, holds_any, leave, survey
 from upkeep.domain.window.outcome import Ending, conditions, result, spec_problem, task_events
 from upkeep.domain.window.plan import Progress, advance, left_running, window_occasion
@@ -50,22 +55,26 @@ VERIFICATION: Final = "verify"
 
 def decide(snapshot: WindowSnapshot) -> Decision:
     """What should happen now."""
-    status = WindowStatus.model_validate(snapshot.resource.get("status") or {})
-    stage = _Stage(snapshot=snapshot, status=status, ledger=Ledger.of(status), occurrence=status.occurrence)
+    known = recall(WindowStatus, snapshot.resource.get("status"))
+    stage = _Stage(snapshot=snapshot, known=known, ledger=Ledger.of(known), occurrence=known.status.occurrence)
     if snapshot.deleted:
         return _dismantled(stage)
+    mark = Mark.of(known, snapshot.resource, anchor=known.status.schedule_anchor, now=snapshot.now)
     try:
         spec = WindowSpec.model_validate(snapshot.resource.get("spec"))
-        timetable = _timetable(snapshot, spec, status)
+        timetable = _timetable(snapshot, spec, mark)
     except ValidationError as error:
-        return _unreadable(stage, Problem(reason="InvalidSpec", message=explain(error)))
+        return _unreadable(stage, Problem(reason=INVALID_SPEC, message=explain(error)))
     except ScheduleError as error:
-        return _unreadable(stage, Problem(reason="InvalidSchedule", message=str(error)))
+        return _unreadable(stage, Problem(reason=INVALID_SCHEDULE, message=str(error)))
     stage = replace(stage, spec=spec, timetable=timetable, problem=spec_problem(snapshot, spec))
+    stage = stage.without_abandoned(mark)
     if not stage.open:
         stage = stage.next_occurrence()
     if not stage.open:
         return stage.tidied().decision()
+    if stage.begins:
+        return replace(stage, phase=WindowPhase.PREPARING).waking(stage.now).decision()
     return (stage.opened() if stage.is_open_to_users else stage.prepared()).decision()
 
 
@@ -74,7 +83,7 @@ class _Stage:
     """A decision in the making."""
 
     snapshot: WindowSnapshot
-    status: WindowStatus
+    known: Recollection[WindowStatus]
     ledger: Ledger
     occurrence: WindowOccurrence | None
     spec: WindowSpec | None = None
@@ -85,6 +94,11 @@ class _Stage:
     actions: tuple[Action, ...] = ()
     events: tuple[Announce, ...] = ()
     wake_at: datetime | None = None
+
+    @property
+    def status(self) -> WindowStatus:
+        """As it was."""
+        return self.known.status
 
     @property
     def now(self) -> datetime:
@@ -99,6 +113,13 @@ class _Stage:
     def is_open_to_users(self) -> bool:
         """Whether maintenance has begun, so that it must be brought to an end in order."""
         return self.occurrence is not None and self.occurrence.opened_at is not None
+
+    @property
+    def begins(self) -> bool:
+        """Whether an occurrence with a page begins just now: its status must be written before the page is made."""
+        known = self.status.occurrence
+        anew = known is None or known.start_time != self.current.start_time
+        return anew and self.spec is not None and self.spec.maintenance_mode is not None
 
     @property
     def current(self) -> WindowOccurrence:
@@ -133,47 +154,74 @@ class _Stage:
     def becoming(self, **changes: object) -> "_Stage":
         return replace(self, occurrence=self.current.model_copy(update=changes))
 
+    def recording(self, *unopened: OccurrenceRecord) -> "_Stage":
+        return replace(self, ledger=self.ledger.with_records(*unopened))
+
+    def without_abandoned(self, mark: Mark) -> "_Stage":
+        """Account for what was due of a schedule that is not there any more."""
+        if self.spec is None:
+            return self
+        due = mark.abandoned(declared(self.spec), self.now)
+        changed = missed(Reason.SCHEDULE_CHANGED, "the schedule was changed before it could open")
+        pause = Pause.of(self.status)
+        return self.recording(*records(due.times, lambda time: pause.cause(time) or changed, more=due.truncated))
+
     def next_occurrence(self) -> "_Stage":
         """Account for what was due, and begin an opening whose time has come."""
         if self.timetable is None or self.spec is None:
             return self
-        lead = PREPARATION if self.spec.maintenance_mode else timedelta(0)
+        lead = PREPARATION if self.spec.maintenance_mode and not self.spec.suspend else timedelta(0)
         due = self.timetable.due(self.now + lead)
         stage = self.waking(due.wake_at - lead if due.wake_at else None)
-        if due.latest is None or self.spec.suspend:
+        paused = Pause.of(self.status).ends(suspend=self.spec.suspend)
+        if due.latest is None or (self.spec.suspend and not paused):
             return stage
-        stage = replace(stage, handled=due.latest)
-        was_suspended = self.status.phase == WindowPhase.SUSPENDED
-        reason = Reason.SUSPENDED if was_suspended else Reason.OPERATOR_DOWN
-        why = "the window was suspended" if was_suspended else "nobody was there to open it in its time"
-        for record in self.timetable.records(due, reason, why):
-            stage = replace(stage, ledger=stage.ledger.with_record(record))
-        end = occurrence_end(due.latest, self.spec.duration)
-        unopened = self.timetable.exclusion_record(due.latest)
-        if unopened is None and (end <= self.now or (was_suspended and due.latest <= self.now)):
-            unopened = missed(due.latest, reason, why)
-        refused = next((target for target in stage.targets() if target.state is TargetState.REFUSED), None)
-        if unopened is None and refused:
-            unopened = skipped(due.latest, Reason.TARGET_REFUSED, refused.message)
-        if unopened is None and self.problem and self.problem.reason == "InvalidPlan":
-            unopened = skipped(due.latest, Reason.INVALID_SPEC, self.problem.message)
-        if unopened:
-            return replace(stage, ledger=stage.ledger.with_record(unopened)).waking(self.now)
+        unopened = self.timetable.unrun(due.earlier, lambda start: absence(self.status, start), ran=(), more=due.more)
+        stage = replace(stage, handled=due.latest).recording(*unopened)
+        obstacle = stage.obstacle(self.timetable, due.latest, paused=paused)
+        if obstacle:
+            return stage.recording(record(due.latest, obstacle)).waking(self.now)
+        before = self.occurrence
         begun = WindowOccurrence(
-            start_time=write_instant(due.latest), end_time=write_instant(end), targets=stage.targets()
+            start_time=write_instant(due.latest),
+            end_time=write_instant(occurrence_end(due.latest, self.spec.duration)),
+            # Without a page of its own it has to take down that of the one before.
+            page_shown=bool(before and before.page_shown and not self.spec.maintenance_mode),
+            targets=stage.targets(),
         )
         return replace(stage, occurrence=begun)
+
+    def obstacle(self, timetable: Timetable, start: datetime, *, paused: bool) -> Cause | None:
+        """Why an occurrence cannot open any more; None where it can."""
+        if excluded := timetable.exclusion(start):
+            return excluded
+        end = occurrence_end(start, self.spec.duration) if self.spec else start
+        if end <= self.now or (paused and start <= self.now):
+            return absence(self.status, start)
+        refused = next((target for target in self.targets() if target.state is TargetState.REFUSED), None)
+        if refused:
+            return skipped(Reason.TARGET_REFUSED, refused.message)
+        if self.problem and self.problem.reason == "InvalidPlan":
+            return skipped(Reason.INVALID_SPEC, self.problem.message)
+        return None
 
     def targets(self) -> Sequence[TargetStatus]:
         mode = self.spec.maintenance_mode if self.spec else None
         return survey(self.snapshot, mode) if mode else ()
 
+    def unopened(self) -> Ending | Cause | None:
+        """Why what is in preparation is not going to open; None where it is."""
+        if self.spec and self.timetable and (cause := withdrawn(self.spec, self.timetable, self.start)):
+            return cause
+        return Ending.NOT_OPENED if self.now >= self.end else None
+
     def prepared(self) -> "_Stage":
         """Bring up the page, and open when the time has come and it answers."""
         stage = replace(self, phase=WindowPhase.PREPARING)
         mode = self.spec.maintenance_mode if self.spec else None
-        if self.now >= self.end:
-            return stage.closed(Ending.NOT_OPENED)
+        ending = self.unopened()
+        if ending:
+            return stage.closed(ending)
         if mode is None:
             return stage.waking(self.start) if self.now < self.start else stage.begun()
         if not self.current.page_shown:
@@ -185,7 +233,7 @@ class _Stage:
             return stage.waking(self.now + PAGE_POLL, self.end)
         if not self.finalizer_held:
             return stage.doing(HoldFinalizer(held=True)).waking(self.now)
-        step = enter(self.snapshot, mode, until=self.end)
+        step = enter(self.snapshot, mode, tuple(self.current.targets), until=self.end)
         stage = stage.becoming(targets=step.targets)
         if step.refused:
             return stage.closed(Ending.REFUSED)
@@ -222,6 +270,9 @@ class _Stage:
             return stage
         identity, occasion = self.snapshot.identity, window_occasion(self.snapshot, self.start, VERIFICATION)
         run = self._verification()
+        if run is None and self.status.phase == WindowPhase.VERIFYING:
+            stage = stage.saying("VerificationFailed", LOST_MESSAGE, EventType.WARNING)
+            return stage.becoming(verified=False).waking(self.now)
         if run is None:
             work = steps_work(identity, self.spec.verify.steps, self.spec.connections, self.spec.verify.timeout)
             name = run_name(identity.name, identity.uid, occasion)
@@ -233,18 +284,25 @@ class _Stage:
             stage = stage.saying("VerificationFailed", f"{run.name}: {run.message}", EventType.WARNING)
         return stage.becoming(verified=passed).waking(self.now)
 
-    def closed(self, ending: Ending) -> "_Stage":
-        """Let go of the targets; when nothing is left to write, the occurrence is over."""
+    def closed(self, ending: Ending | Cause) -> "_Stage":
+        """Let go of the targets; when nothing is left to write, the occurrence is over.
+
+        A cause stands for an opening that did not come about.
+        """
         step = leave(self.snapshot, tuple(self.current.targets))
         stage = replace(self.becoming(targets=step.targets), events=(*self.events, *step.events))
         if not step.done:
-            return stage.doing(*step.patches).waking(self.now)
+            phase = WindowPhase.VERIFYING if self.is_open_to_users else WindowPhase.PREPARING
+            return replace(stage, phase=stage.phase or phase).doing(*step.patches).waking(self.now)
         if self.finalizer_held:
             stage = stage.doing(HoldFinalizer(held=False))
-        stage = stage.becoming(closed_at=write_instant(self.now), tasks=left_running(stage.current.tasks))
+        page = self.current.page_shown or bool(step.targets)  # also where making it was the last thing that was done
+        over = {"closed_at": write_instant(self.now), "page_shown": page, "tasks": left_running(self.current.tasks)}
+        stage = replace(stage.becoming(**over), phase=None, wake_at=None).waking(self.now)
+        if isinstance(ending, Cause):
+            return stage.recording(record(self.start, ending))
         summary, event = result(self.snapshot, stage.current, ending)
-        stage = replace(stage, ledger=stage.ledger.with_result(summary, event), phase=None)
-        return replace(stage, wake_at=None).waking(self.now)
+        return replace(stage, ledger=stage.ledger.with_result(summary, event))
 
     def tidied(self) -> "_Stage":
         """Nothing is open: take down the page when nobody can be on his way to it any more."""
@@ -254,6 +312,8 @@ class _Stage:
             stage = stage.doing(*step.patches).waking(self.now)
         elif self.finalizer_held:
             stage = stage.doing(HoldFinalizer(held=False))
+        if "occurrence" in self.known.lost:
+            return stage.doing(RemovePage())
         closed_at = read_optional(self.occurrence.closed_at) if self.occurrence else None
         if closed_at is None or not self.current.page_shown:
             return stage
@@ -266,6 +326,9 @@ class _Stage:
         stage = self.waking(self.now + PROBLEM_POLL) if self.problem else self
         upcoming = self.timetable.next_after(self.now) if self.timetable and self.spec else None
         upcoming = None if self.spec and self.spec.suspend else upcoming
+        since = self.status.suspended_since
+        if self.spec:
+            since = (since or write_instant(self.now)) if self.spec.suspend else None
         phase = stage.phase or stage.resting_phase(upcoming)
         status = self.status.model_copy(
             update={
@@ -274,7 +337,8 @@ class _Stage:
                 "phase": phase,
                 "next_schedule_time": write_optional(upcoming),
                 "last_schedule_time": write_optional(self.handled) or self.status.last_schedule_time,
-                "schedule_anchor": self.timetable.anchor if self.timetable else None,
+                "suspended_since": since,
+                "schedule_anchor": self.timetable.anchor if self.timetable else self.status.schedule_anchor,
                 "occurrence": self.occurrence,
                 "conditions": conditions(
                     self.snapshot, self.status, self.ledger, self.problem, phase=phase, upcoming=upcoming
@@ -282,7 +346,8 @@ class _Stage:
             }
         )
         verifications = [run for run in self.snapshot.runs if run.owner_uid == self.snapshot.identity.uid]
-        cleanup = [] if self.open else expired_jobs(verifications, recorded=[], good=KEPT_JOBS, bad=KEPT_JOBS)
+        closed = not self.open
+        cleanup = expired_jobs(verifications, recorded=lambda _: closed, good=KEPT_JOBS, bad=KEPT_JOBS)
         return Decision(
             status=status,
             actions=self.actions,
@@ -315,25 +380,19 @@ class _Stage:
         return min((end + SETTLING for end in ends if end + SETTLING > self.now), default=None)
 
 
-def _timetable(snapshot: WindowSnapshot, spec: WindowSpec, status: WindowStatus) -> Timetable:
-    metadata = snapshot.resource["metadata"]
-    anchor, since = anchored(
-        f"{spec.schedule or spec.start_at} {spec.time_zone}",
-        status.schedule_anchor,
-        last=status.last_schedule_time,
-        created=read_instant(metadata["creationTimestamp"]),
-        now=snapshot.now,
-        once=spec.start_at is not None,
-    )
-    return Timetable(schedule=schedule_of(spec), anchor=anchor, since=since, uid=metadata["uid"])
+def _timetable(snapshot: WindowSnapshot, spec: WindowSpec, mark: Mark) -> Timetable:
+    anchor, since = mark.anchored(declared(spec), snapshot.now)
+    return Timetable(schedule=schedule_of(spec), anchor=anchor, since=since, uid=snapshot.resource["metadata"]["uid"])
 
 
 def _unreadable(stage: _Stage, problem: Problem) -> Decision:
     """A spec that cannot be read opens nothing, and what is open is closed."""
     stage = replace(stage, problem=problem)
-    if stage.open:
+    if not stage.open:
+        return replace(stage.tidied(), phase=WindowPhase.FAILED).decision()
+    if stage.is_open_to_users:
         return stage.closed(Ending.INVALID_SPEC).decision()
-    return replace(stage.tidied(), phase=WindowPhase.FAILED).decision()
+    return stage.closed(missed(Reason.INVALID_SPEC, "the spec was made invalid before it opened")).decision()
 
 
 def _dismantled(stage: _Stage) -> Decision:

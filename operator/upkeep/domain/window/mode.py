@@ -1,5 +1,6 @@
 """Maintenance mode of a window's targets: what to write to go in and out, and where each target stands."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -45,13 +46,17 @@ def survey(snapshot: WindowSnapshot, mode: MaintenanceMode) -> tuple[TargetStatu
     return tuple(_surveyed(snapshot, target) for target in mode.targets)
 
 
-def enter(snapshot: WindowSnapshot, mode: MaintenanceMode, *, until: datetime) -> ModeStep:
-    """What puts every target into maintenance mode."""
+def enter(
+    snapshot: WindowSnapshot, mode: MaintenanceMode, before: tuple[TargetStatus, ...], *, until: datetime
+) -> ModeStep:
+    """What puts every target into maintenance mode, and lets go of those that are none any more."""
     identity = snapshot.identity
     holder = Holder(uid=identity.uid, window=identity.name, until=until, service=snapshot.page_service, port=PAGE_PORT)
-    targets: list[TargetStatus] = []
-    patches: list[PatchIngress] = []
-    for target in mode.targets:
+    wanted = {target.name: target for target in mode.targets}
+    gone = leave(snapshot, tuple(target for target in before if target.name not in wanted), besides=wanted)
+    targets: list[TargetStatus] = list(gone.targets)
+    patches: list[PatchIngress] = list(gone.patches)
+    for target in wanted.values():
         ingress = snapshot.targets.get(target.name)
         if ingress is None:
             targets.append(_missing(target))
@@ -63,11 +68,11 @@ def enter(snapshot: WindowSnapshot, mode: MaintenanceMode, *, until: datetime) -
         targets.append(_status(target, TargetState.MAINTENANCE))
         if answer is not None:
             patches.append(PatchIngress(name=target.name, patch=answer))
-    return ModeStep(targets=tuple(targets), patches=tuple(patches))
+    return ModeStep(targets=tuple(targets), patches=tuple(patches), events=gone.events)
 
 
-def leave(snapshot: WindowSnapshot, before: tuple[TargetStatus, ...]) -> ModeStep:
-    """What lets go of every target of this window, whether or not the spec still names it.
+def leave(snapshot: WindowSnapshot, before: tuple[TargetStatus, ...], *, besides: Container[str] = ()) -> ModeStep:
+    """What lets go of every target of this window but those in `besides`, whether or not the spec still names it.
 
     A conflict stays in the status of its target, since the record of it is gone from the Ingress afterwards.
     """
@@ -75,7 +80,7 @@ def leave(snapshot: WindowSnapshot, before: tuple[TargetStatus, ...]) -> ModeSte
     targets: list[TargetStatus] = []
     patches: list[PatchIngress] = []
     events: list[Announce] = []
-    for name in (*known, *(name for name in snapshot.targets if name not in known)):
+    for name in (*known, *(name for name in snapshot.targets if name not in known and name not in besides)):
         ingress = snapshot.targets.get(name)
         target = Target(name=name)
         if ingress is None:

@@ -15,6 +15,7 @@ from upkeep.domain.decision import Occasion, StartRun
 from upkeep.domain.history import JOB_DELETED, LOST_MESSAGE, settled
 from upkeep.domain.identity import Identity
 from upkeep.domain.instants import write_optional
+from upkeep.domain.recollection import recall
 from upkeep.domain.run import Run, finding_summary, run_name
 from upkeep.domain.spec import explain
 from upkeep.domain.task import reference_problem
@@ -59,7 +60,7 @@ def advance(
     known = {task.name: task for task in before}
     states: dict[str, PlannedTaskStatus] = {}
     for planned in plan.tasks:
-        run = _run_of(snapshot, planned.name, start)
+        run = _run_of(snapshot, planned.name, known.get(planned.name), start)
         if run:
             states[planned.name] = _state_of(planned, run, snapshot.now)
         else:
@@ -161,12 +162,17 @@ def window_occasion(snapshot: WindowSnapshot, start: datetime, part: str = "") -
     return Occasion(trigger=Trigger.WINDOW, scheduled=start, schedule=part, window_uid=snapshot.identity.uid)
 
 
-def _run_of(snapshot: WindowSnapshot, task: str, start: datetime) -> Run | None:
+def _run_of(snapshot: WindowSnapshot, task: str, before: PlannedTaskStatus | None, start: datetime) -> Run | None:
+    """The run of a task in this opening, also when the task was deleted, or made anew, since it started."""
+    jobs = {_job_of(snapshot, task, start), before.job if before else None}
+    return next((run for run in snapshot.runs if run.name in jobs), None)
+
+
+def _job_of(snapshot: WindowSnapshot, task: str, start: datetime) -> str | None:
     resource = snapshot.tasks.get(task)
     if resource is None:
         return None
-    occasion, uid = window_occasion(snapshot, start), resource["metadata"]["uid"]
-    return next((run for run in snapshot.runs if run.owner_uid == uid and run.occasion == occasion), None)
+    return run_name(task, resource["metadata"]["uid"], window_occasion(snapshot, start))
 
 
 def _without_job(
@@ -175,11 +181,9 @@ def _without_job(
     """Where a task stands that has no Job: it waits, or it ran and its Job was cleared away or deleted since."""
     if before and before.job and before.state in _OVER:
         return before
-    resource = snapshot.tasks.get(planned.name)
-    if resource:
-        job = run_name(planned.name, resource["metadata"]["uid"], window_occasion(snapshot, start))
-        if record := _recorded(resource, job):
-            return _of_record(planned, record)
+    resource, job = snapshot.tasks.get(planned.name), _job_of(snapshot, planned.name, start)
+    if resource and job and (record := _recorded(resource, job)):
+        return _of_record(planned, record)
     if before is None or before.job is None:
         return _status(planned, TaskState.WAITING, "", "")
     lost = {"state": TaskState.FAILED, "reason": JOB_DELETED, "message": LOST_MESSAGE, "outcome": Outcome.UNKNOWN}
@@ -188,10 +192,7 @@ def _without_job(
 
 def _recorded(resource: Mapping[str, Any], job: str) -> OccurrenceRecord | None:
     """What the task's own status says of how that Job ended; None where it says nothing that can be read."""
-    try:
-        history = TaskStatus.model_validate(resource.get("status") or {}).history
-    except ValidationError:
-        return None
+    history = recall(TaskStatus, resource.get("status")).status.history
     return next((record for record in history if record.job == job and record.completion_time), None)
 
 

@@ -1,6 +1,7 @@
 """Settings of the operator, from its environment."""
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ class Settings:
         metrics_prefix: first part of every metric's name (UPKEEP_METRICS_PREFIX).
         log_level: debug, info, warning or error (UPKEEP_LOG_LEVEL).
         log_format: json or text (UPKEEP_LOG_FORMAT).
-        port: of metrics and probes (UPKEEP_PORT).
+        port: of metrics and probes; 0 for any that is free (UPKEEP_PORT).
         page_replicas: Pods of a maintenance page (UPKEEP_PAGE_REPLICAS).
         lease: how fast leadership moves (UPKEEP_LEASE_DURATION, in whole seconds, UPKEEP_LEASE_RENEW_DEADLINE,
             UPKEEP_LEASE_CALL_TIMEOUT, UPKEEP_LEASE_RETRY_PERIOD, in seconds, each shorter than the one before).
@@ -62,11 +63,11 @@ class Settings:
             watch_namespaces=tuple(
                 name.strip() for name in environment.get("UPKEEP_WATCH_NAMESPACES", "").split(",") if name.strip()
             ),
-            metrics_prefix=environment.get("UPKEEP_METRICS_PREFIX") or "upkeep",
+            metrics_prefix=_prefix(environment, "UPKEEP_METRICS_PREFIX"),
             log_level=_choice(environment, "UPKEEP_LOG_LEVEL", ("info", "debug", "warning", "error")),
             log_format=_choice(environment, "UPKEEP_LOG_FORMAT", ("json", "text")),
-            port=_number(environment, "UPKEEP_PORT", 8080),
-            page_replicas=_number(environment, "UPKEEP_PAGE_REPLICAS", 2),
+            port=_number(environment, "UPKEEP_PORT", 8080, least=0, most=65535),
+            page_replicas=_number(environment, "UPKEEP_PAGE_REPLICAS", 2, most=100),
             lease=_lease(environment),
             api_timeout=_seconds(environment, "UPKEEP_API_TIMEOUT", 10.0),
             relist_interval=_seconds(environment, "UPKEEP_RELIST_INTERVAL", 600.0),
@@ -78,7 +79,7 @@ def _lease(environment: Mapping[str, str]) -> LeaseTimes:
     usual = LeaseTimes()
     try:
         return LeaseTimes(
-            duration=_number(environment, "UPKEEP_LEASE_DURATION", usual.duration),
+            duration=_number(environment, "UPKEEP_LEASE_DURATION", usual.duration, most=3600),
             renew_deadline=_seconds(environment, "UPKEEP_LEASE_RENEW_DEADLINE", usual.renew_deadline),
             call_timeout=_seconds(environment, "UPKEEP_LEASE_CALL_TIMEOUT", usual.call_timeout),
             retry_period=_seconds(environment, "UPKEEP_LEASE_RETRY_PERIOD", usual.retry_period),
@@ -104,10 +105,18 @@ def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...])
     return value
 
 
-def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+def _prefix(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name) or "upkeep"
+    if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", value):
+        msg = f"{name}={value!r} cannot begin the name of a metric: use letters, digits and underscores"
+        raise SettingsError(msg)
+    return value
+
+
+def _number(environment: Mapping[str, str], name: str, default: int, *, least: int = 1, most: int) -> int:
     value = environment.get(name) or str(default)
-    if not value.isdigit():
-        msg = f"{name}={value!r} is not a number"
+    if not (value.isascii() and value.isdigit() and least <= int(value) <= most):
+        msg = f"{name}={value!r} is not a number from {least} to {most}"
         raise SettingsError(msg)
     return int(value)
 

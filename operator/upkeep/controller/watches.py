@@ -18,6 +18,7 @@ from upkeep.domain.identity import (
     JOB_NAME_LABEL,
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    MAX_LABEL,
     OWNER_KIND_LABEL,
     OWNER_NAME_LABEL,
     WINDOW_UID_LABEL,
@@ -34,6 +35,7 @@ SELECTORS: Final[Mapping[Resource, str]] = {
 """What is watched of kinds that are not ours: only what Upkeep made or holds, filtered by the API server."""
 
 WATCHED: Final = (*OWNERS, *SELECTORS)
+_OWNERS: Final = frozenset(resource.plural for resource in OWNERS)
 
 
 class Observer:
@@ -44,6 +46,7 @@ class Observer:
         self._queue = queue
         self._monotonic = monotonic
         self._unseen: dict[str, tuple[int, float]] = {}
+        self._shown: dict[str, int] = {}
 
     def seen(self, resource: Resource, body: Mapping[str, Any], *, deleted: bool = False) -> None:
         """Take in an object from a list or a watch."""
@@ -62,11 +65,14 @@ class Observer:
 
     def forgotten(self, key: Key) -> None:
         """Take in that an object is gone, which nobody said."""
-        self._queue.add(key)
+        if key.plural in _OWNERS:
+            self._queue.add(key)
 
     def wrote(self, resource: Resource, body: Mapping[str, Any]) -> None:
-        """Expect the watch to show what was just written."""
+        """Expect the watch to show what was just written, unless it has: it can be quicker than the answer."""
         version = int(body["metadata"]["resourceVersion"])
+        if version <= self._shown.get(resource.plural, -1):
+            return
         self._unseen.setdefault(resource.plural, (version, self._monotonic()))
 
     @property
@@ -76,8 +82,10 @@ class Observer:
         return 0.0 if oldest is None else self._monotonic() - oldest
 
     def _echoed(self, resource: Resource, body: Mapping[str, Any]) -> None:
+        version = int(body["metadata"].get("resourceVersion") or 0)
+        self._shown[resource.plural] = max(version, self._shown.get(resource.plural, -1))
         expected = self._unseen.get(resource.plural)
-        if expected and int(body["metadata"].get("resourceVersion") or 0) >= expected[0]:
+        if expected and version >= expected[0]:
             del self._unseen[resource.plural]
 
     def _wake_dependents(self, key: Key) -> None:
@@ -107,7 +115,9 @@ class Observer:
     def _owner_names(self, owner: Resource, namespace: str, label: str) -> list[str]:
         """Names of the owners that a label may stand for: a long name is cut to what a label can hold."""
         known = self._cache.names(owner, namespace)
-        return [label] if label in known else [name for name in known if name.startswith(label)]
+        if len(label) < MAX_LABEL and label in known:
+            return [label]
+        return [name for name in known if name.startswith(label)]
 
 
 def registry(observer: Observer, calm: Callable[[], Awaitable[None]]) -> kopf.OperatorRegistry:

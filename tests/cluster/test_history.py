@@ -40,7 +40,7 @@ def _failure(space: Space, name: str, *, seconds: float = PATIENCE) -> Object:
 
 
 def test_an_exit_code_is_told_with_the_last_line_of_the_log(space: Space, image: str) -> None:
-    space.make(task("exits", job=script(image, "echo looking; echo 'disk is full' >&2; exit 3")))
+    space.make(task("exits", job=script(image, "echo looking; echo 'disk is full'; exit 3")))
 
     run = _failure(space, "exits")
 

@@ -258,6 +258,31 @@ async def test_whoever_lost_the_lease_does_not_give_it_back(cluster: FakeCluster
     assert len(cluster.writes) == writes
 
 
+async def test_a_lease_is_given_back_also_when_its_last_renewal_was_never_answered(
+    cluster: FakeCluster, candidate: Candidate
+) -> None:
+    """Given a holder that is told to stop while it renews: the renewal was committed, and it does not know."""
+    leadership = candidate("a")
+    await leadership.acquire()
+    cluster.patch("Lease", NAMESPACE, NAME, {"spec": {"renewTime": LONG_AGO}})
+
+    await leadership.release()
+
+    assert lease(cluster)["holderIdentity"] == ""
+
+
+async def test_a_lease_that_somebody_else_took_meanwhile_is_not_given_back(
+    cluster: FakeCluster, candidate: Candidate
+) -> None:
+    leadership = candidate("a")
+    await leadership.acquire()
+    cluster.patch("Lease", NAMESPACE, NAME, {"spec": {"holderIdentity": "b"}})
+
+    await leadership.release()
+
+    assert lease(cluster)["holderIdentity"] == "b"
+
+
 async def test_a_lease_that_cannot_be_given_back_is_left_to_expire(cluster: FakeCluster, candidate: Candidate) -> None:
     leadership = candidate("a")
     await leadership.acquire()

@@ -128,11 +128,20 @@ class Leadership:
         if self._renewed_at is None or self._seen is None:
             return
         self._renewed_at = None
-        spec = {**_spec(self._seen), "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
         try:
-            await self._write({**self._seen, "spec": spec})
+            await self._give_back(self._seen)
         except ApiError as problem:
             logger.warning("The Lease was not given back; it expires by itself: %s", problem)
+
+    async def _give_back(self, lease: Object) -> None:
+        spec = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+        try:
+            await self._write({**lease, "spec": {**_spec(lease), **spec}})
+        except ConflictError:
+            # The renewal that was under way when this process was told to stop may have been committed.
+            current = await self._read()
+            if current and _spec(current).get("holderIdentity") == self._identity:
+                await self._write({**current, "spec": {**_spec(current), **spec}})
 
     @property
     def _time_left(self) -> float:

@@ -37,7 +37,7 @@ from upkeep.domain.schedule import ScheduleError, occurrence_end
 from upkeep.domain.spec import explain
 from upkeep.domain.timetable import Mark, Timetable
 from upkeep.domain.window.absence import absence, withdrawn
-from upkeep.domain.window.mode import enter, holds_any, leave, survey
+from upkeep.domain.window.mode import enter, leave, survey
 from upkeep.domain.window.outcome import Ending, conditions, result, spec_problem, task_events
 from upkeep.domain.window.plan import Progress, advance, left_running, window_occasion
 from upkeep.domain.window.snapshot import WindowSnapshot
@@ -307,8 +307,8 @@ class _Stage:
     def tidied(self) -> "_Stage":
         """Nothing is open: take down the page when nobody can be on his way to it any more."""
         stage = self
-        if holds_any(self.snapshot):
-            step = leave(self.snapshot, tuple(self.occurrence.targets) if self.occurrence else ())
+        step = leave(self.snapshot, tuple(self.occurrence.targets) if self.occurrence else ())
+        if not step.done:
             stage = stage.doing(*step.patches).waking(self.now)
         elif self.finalizer_held:
             stage = stage.doing(HoldFinalizer(held=False))

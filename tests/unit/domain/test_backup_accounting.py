@@ -38,6 +38,8 @@ def test_every_occurrence_of_every_schedule_is_accounted_for_exactly_once(seed: 
     world.edit(suspend=False, timeout="1h")
     world.takes = dict.fromkeys(CRONS, timedelta(seconds=5))
     world.wait(minutes(1))
+    while world.jobs.active:
+        world.wait(minutes(1))
 
     _assert_accounted(world)
 

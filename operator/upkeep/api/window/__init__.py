@@ -1,0 +1,32 @@
+"""MaintenanceWindow: when, for whom, and what happens then."""
+
+from upkeep.api.window.maintenance import MaintenanceMode, Page, Target
+from upkeep.api.window.plan import Plan, PlanFailure, PlannedTask
+from upkeep.api.window.spec import Verification, WindowSpec
+from upkeep.api.window.status import (
+    PlannedTaskStatus,
+    TargetState,
+    TargetStatus,
+    TaskState,
+    WindowOccurrence,
+    WindowPhase,
+    WindowStatus,
+)
+
+__all__ = [
+    "MaintenanceMode",
+    "Page",
+    "Plan",
+    "PlanFailure",
+    "PlannedTask",
+    "PlannedTaskStatus",
+    "Target",
+    "TargetState",
+    "TargetStatus",
+    "TaskState",
+    "Verification",
+    "WindowOccurrence",
+    "WindowPhase",
+    "WindowSpec",
+    "WindowStatus",
+]

@@ -11,6 +11,8 @@ from upkeep.cluster.cache import Key
 
 _LONGEST_SLEEP: Final = 30.0
 """Seconds after which the clock is read again, so that a clock that was set does not go unnoticed for long."""
+_FEW: Final = 64
+"""Replaced alarms that are not worth clearing away."""
 
 
 class WorkQueue:
@@ -49,11 +51,13 @@ class WorkQueue:
         """Ask for a decision at a time; it replaces the time that was set for the key before."""
         if when is None:
             self._alarm_of.pop(key, None)
+            self._forget_replaced()
             return
         if self._alarm_of.get(key) == when:
             return
         self._alarm_of[key] = when
         heapq.heappush(self._alarms, (when, key))
+        self._forget_replaced()
         if self._alarms[0][1] == key:
             self._earlier_alarm.set()
 
@@ -92,3 +96,9 @@ class WorkQueue:
                     await self._earlier_alarm.wait()
             except TimeoutError:
                 continue
+
+    def _forget_replaced(self) -> None:
+        """Clear away alarms that were replaced once they are the most: a key can be moved often before one rings."""
+        if len(self._alarms) > 2 * len(self._alarm_of) + _FEW:
+            self._alarms = [(when, key) for key, when in self._alarm_of.items()]
+            heapq.heapify(self._alarms)

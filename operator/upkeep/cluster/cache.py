@@ -39,6 +39,7 @@ class Cache:
     def __init__(self) -> None:
         self._entries: dict[Key, _Entry] = {}
         self._gone: OrderedDict[Key, int] = OrderedDict()
+        self._listed: dict[str, int] = {}
         self._by_label: dict[tuple[str, str], set[Key]] = defaultdict(set)
         self._by_namespace: dict[tuple[str, str], set[str]] = defaultdict(set)
 
@@ -48,11 +49,20 @@ class Cache:
     def __contains__(self, key: Key) -> bool:
         return key in self._entries
 
-    def put(self, resource: Resource, body: Mapping[str, Any]) -> bool:
-        """Keep an object; False where it is not newer than what is known."""
+    def put(self, resource: Resource, body: Mapping[str, Any], *, read: bool = False) -> bool:
+        """Keep an object; False where it is not newer than what is known.
+
+        Args:
+            resource: its kind.
+            body: as the API server shows it.
+            read: it was asked for by its name just now, so that it is there, whatever a list did not contain.
+        """
         key, version = key_of(resource, body), _version(body)
         known = self._entries.get(key)
         if (known and known.version >= version) or self._gone.get(key, -1) >= version:
+            return False
+        # A watch that lags behind a full list tells of what had been deleted by then.
+        if known is None and not read and self._listed.get(key.plural, -1) >= version:
             return False
         self._remove(key)
         entry = _Entry(version=version, body=_compact(resource, body), labels=_indexed_labels(resource, body))
@@ -84,6 +94,7 @@ class Cache:
         ]
         for key in lost:
             self._remove(key)
+        self._listed[resource.plural] = max(version, self._listed.get(resource.plural, -1))
         return lost
 
     def get(self, key: Key) -> dict[str, Any] | None:

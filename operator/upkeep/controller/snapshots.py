@@ -86,7 +86,7 @@ class Snapshots:
         for name in jobs_under_way(resource):
             if Key(JOBS.plural, namespace, name) not in self._cache:
                 with contextlib.suppress(NotFoundError):
-                    self._cache.put(JOBS, await self._client.get(JOBS, namespace, name))
+                    self._cache.put(JOBS, await self._client.get(JOBS, namespace, name), read=True)
 
     def _runs(self, jobs: Iterable[Object]) -> list[Run]:
         return [run for job in jobs if (run := self._run(job))]

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     SCHEDULE_CHANGED = "ScheduleChanged"
     EXCLUDED = "Excluded"
     TARGET_REFUSED = "TargetRefused"
+    HELD = "Held"
 
 
 @dataclass(frozen=True, slots=True)

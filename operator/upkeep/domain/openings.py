@@ -1,9 +1,12 @@
 """When a window is open, from its spec alone, so that everybody who asks gets the same answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from upkeep.api.window import WindowSpec
+from upkeep.api.window import Urgency, WindowSpec
+from upkeep.domain.instants import read_instant, write_instant
 from upkeep.domain.schedule import Schedule, ScheduleError, occurrence_end
 from upkeep.domain.timetable import Declaration
 
@@ -14,6 +17,19 @@ class Opening:
 
     start: datetime
     end: datetime
+
+
+def read_spec(window: Mapping[str, Any]) -> WindowSpec:
+    """The spec of a MaintenanceWindow, with the time at which an emergency opens that names none.
+
+    Raises:
+        ValidationError: it cannot be read.
+    """
+    spec = WindowSpec.model_validate(window.get("spec"))
+    if spec.urgency is not Urgency.EMERGENCY or spec.start_at is not None:
+        return spec
+    start = read_instant(window["metadata"]["creationTimestamp"]) + (spec.notice_period or timedelta(0))
+    return spec.model_copy(update={"start_at": write_instant(start)})
 
 
 def declared(spec: WindowSpec) -> Declaration:

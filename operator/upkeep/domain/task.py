@@ -14,14 +14,13 @@ from pydantic import ValidationError
 from upkeep.api.scheduling import ConcurrencyPolicy
 from upkeep.api.status import OccurrenceRecord, Trigger
 from upkeep.api.task import TaskSpec, TaskStatus
-from upkeep.api.window import WindowSpec
 from upkeep.domain.account import Cause, Reason, missed, record, records
 from upkeep.domain.conditions import Problem, merge, readiness
 from upkeep.domain.decision import Announce, Decision, DeleteJob, EventType, Occasion, StartRun
 from upkeep.domain.history import SETTLING, Ledger, expired_jobs, last_run_fact, settled
 from upkeep.domain.identity import RUN_NOW_ANNOTATION, Identity
 from upkeep.domain.instants import write_instant, write_optional
-from upkeep.domain.openings import opening_at
+from upkeep.domain.openings import opening_at, read_spec
 from upkeep.domain.pause import INVALID_SCHEDULE, INVALID_SPEC, Pause
 from upkeep.domain.recollection import Recollection, recall
 from upkeep.domain.run import Run, run_name
@@ -319,7 +318,7 @@ def _reference_problem(spec: TaskSpec, snapshot: TaskSnapshot) -> Problem | None
 
 def _is_open(window: Mapping[str, Any], now: datetime) -> bool:
     try:
-        spec = WindowSpec.model_validate(window.get("spec"))
+        spec = read_spec(window)
         return not spec.suspend and opening_at(spec, now) is not None
     except (ValidationError, ScheduleError):
         return False

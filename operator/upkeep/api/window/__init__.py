@@ -2,7 +2,7 @@
 
 from upkeep.api.window.maintenance import MaintenanceMode, Page, Target
 from upkeep.api.window.plan import Plan, PlanFailure, PlannedTask
-from upkeep.api.window.spec import Verification, WindowSpec
+from upkeep.api.window.spec import Urgency, Verification, WindowSpec
 from upkeep.api.window.status import (
     PlannedTaskStatus,
     TargetState,
@@ -24,6 +24,7 @@ __all__ = [
     "TargetState",
     "TargetStatus",
     "TaskState",
+    "Urgency",
     "Verification",
     "WindowOccurrence",
     "WindowPhase",

@@ -1,11 +1,12 @@
 """What users declare of a MaintenanceWindow: when, for whom, and what happens then."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Final, Self
 
 from pydantic import Field, model_validator
 
-from upkeep.actions.fields import Duration, Model, OneOf, Rule
+from upkeep.actions.fields import Duration, Model, Rule
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone
 from upkeep.api.steps import Connections, Steps
 from upkeep.api.window.maintenance import MaintenanceMode
@@ -21,13 +22,25 @@ class Verification(Model):
     """How long they may take."""
 
 
-class WindowSpec(OneOf):
+class Urgency(StrEnum):
+    """How a window came about."""
+
+    PLANNED = "Planned"
+    EMERGENCY = "Emergency"
+
+
+class WindowSpec(Model):
     """When it opens, for how long, and what happens then."""
 
+    urgency: Urgency = Urgency.PLANNED
+    """Planned: it opens by schedule or startAt. Emergency: it opens once; without startAt as soon as it is created, or
+    when noticePeriod has passed since."""
     schedule: CronExpression | None = None
     """When it opens, as a cron expression of five fields in timeZone."""
     start_at: Timestamp | None = None
     """When it opens once, for example 2026-12-01T02:00:00Z."""
+    notice_period: Duration | None = None
+    """How long after its creation an emergency window opens, so that people can be told, for example 1h."""
     duration: Duration
     """How long it is open at most. Maintenance mode never outlives it."""
     time_zone: TimeZone = "Etc/UTC"
@@ -47,22 +60,32 @@ class WindowSpec(OneOf):
     """Checks after the plan, before maintenance mode is lifted."""
 
     @classmethod
-    def alternatives(cls) -> Sequence[str]:
-        """When it opens."""
-        return ("schedule", "startAt")
-
-    @classmethod
     def rules(cls) -> Sequence[Rule]:
         """What one object can show to be wrong."""
-        return (*super().rules(), _DURATION_RANGE)
+        return (_ONE_TIME, _NOTICE, _DURATION_RANGE)
 
     @model_validator(mode="after")
-    def _lasts(self) -> Self:
+    def _opens_somehow(self) -> Self:
+        emergency, given = self.urgency is Urgency.EMERGENCY, (self.schedule is not None, self.start_at is not None)
+        if given not in (((False, True), (False, False)) if emergency else ((False, True), (True, False))):
+            raise ValueError(_ONE_TIME["message"])
+        if self.notice_period is not None and (not emergency or self.start_at is not None):
+            raise ValueError(_NOTICE["message"])
         if not self.duration:
             raise ValueError(_DURATION_RANGE["message"])
         return self
 
 
+_ONE_TIME: Final[Rule] = {
+    "rule": "self.urgency == 'Emergency' ? !has(self.schedule) : has(self.schedule) != has(self.startAt)",
+    "message": "exactly one of these must be set: schedule, startAt; an Emergency has no schedule, and opens at once "
+    "where it has no startAt either",
+}
+_NOTICE: Final[Rule] = {
+    "rule": "!has(self.noticePeriod) || (self.urgency == 'Emergency' && !has(self.startAt))",
+    "message": "noticePeriod is for windows of urgency Emergency without startAt: they open so long after they were "
+    "created",
+}
 _DURATION_RANGE: Final[Rule] = {
     "rule": "self.duration.matches('[1-9]')",
     "message": "duration must be longer than 0s, for example 2h",

@@ -93,6 +93,8 @@ class WindowOccurrence(Model):
     """When it really opened."""
     closed_at: Timestamp | None = None
     """When it really closed."""
+    waiting_for: str | None = None
+    """What holds its opening back, as one CamelCase word; empty where nothing does."""
     page_shown: bool = False
     """Whether its maintenance page is up."""
     verified: bool | None = None

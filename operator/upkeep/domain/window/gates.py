@@ -1,0 +1,42 @@
+"""What may hold an opening back, or call it off, although its time has come.
+
+Every gate is asked before the page of an opening comes up, and again until the window opens. A gate is a pure function
+of what was seen; adding one is a module with the function, and a line here.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from upkeep.api.window import WindowSpec
+from upkeep.domain.account import Cause
+from upkeep.domain.openings import Opening
+from upkeep.domain.window.snapshot import WindowSnapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """An opening has to wait.
+
+    Attributes:
+        reason: one CamelCase word.
+        message: what it waits for, and what to do.
+        wake_at: when to ask again; None: when something has changed.
+    """
+
+    reason: str
+    message: str
+    wake_at: datetime | None = None
+
+
+Gate = Callable[[WindowSnapshot, WindowSpec, Opening], Held | Cause | None]
+
+GATES: Final[Sequence[Gate]] = ()
+
+
+def verdict(snapshot: WindowSnapshot, spec: WindowSpec, opening: Opening) -> Held | Cause | None:
+    """What stands in the way of an opening; what calls it off comes before what only holds it back."""
+    answers = [answer for gate in GATES if (answer := gate(snapshot, spec, opening)) is not None]
+    refusals = [answer for answer in answers if isinstance(answer, Cause)]
+    return next(iter(refusals or answers), None)

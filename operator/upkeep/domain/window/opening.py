@@ -1,0 +1,157 @@
+"""From an occurrence that is due to a window that is open: gates let it pass, the page comes up, targets go over."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from upkeep.api.window import MaintenanceMode, TargetState, TargetStatus, WindowOccurrence, WindowPhase
+from upkeep.domain.account import Cause, Reason, missed, record, records, skipped
+from upkeep.domain.decision import HoldFinalizer, ShowPage
+from upkeep.domain.instants import write_instant
+from upkeep.domain.openings import Opening, declared
+from upkeep.domain.pause import Pause
+from upkeep.domain.schedule import occurrence_end
+from upkeep.domain.timetable import Mark
+from upkeep.domain.window.absence import absence, withdrawn
+from upkeep.domain.window.closing import closed
+from upkeep.domain.window.gates import Held, verdict
+from upkeep.domain.window.mode import enter, survey
+from upkeep.domain.window.outcome import Ending
+from upkeep.domain.window.stage import Stage
+
+PREPARATION: Final = timedelta(seconds=60)
+"""How long before the start the page is brought up, so that it answers when the window opens."""
+PAGE_POLL: Final = timedelta(seconds=1)
+
+
+def without_abandoned(stage: Stage, mark: Mark) -> Stage:
+    """Account for what was due of a schedule that is not there any more."""
+    if stage.spec is None:
+        return stage
+    due = mark.abandoned(declared(stage.spec), stage.now)
+    changed = missed(Reason.SCHEDULE_CHANGED, "the schedule was changed before it could open")
+    pause = Pause.of(stage.status)
+    return stage.recording(*records(due.times, lambda time: pause.cause(time) or changed, more=due.truncated))
+
+
+def with_next_occurrence(stage: Stage) -> Stage:
+    """Account for what was due, and begin an opening whose time has come."""
+    spec, timetable, status = stage.spec, stage.timetable, stage.status
+    if spec is None or timetable is None:
+        return stage
+    lead = PREPARATION if spec.maintenance_mode and not spec.suspend else timedelta(0)
+    due = timetable.due(stage.now + lead)
+    stage = stage.waking(due.wake_at - lead if due.wake_at else None)
+    paused = Pause.of(status).ends(suspend=spec.suspend)
+    if due.latest is None or (spec.suspend and not paused):
+        return stage
+    unopened = timetable.unrun(due.earlier, lambda start: absence(status, start), ran=(), more=due.more)
+    stage = replace(stage, handled=due.latest).recording(*unopened)
+    end = occurrence_end(due.latest, spec.duration)
+    obstacle = timetable.exclusion(due.latest) or _obstacle(stage, due.latest, end, paused=paused)
+    if obstacle:
+        return stage.recording(record(due.latest, obstacle)).waking(stage.now)
+    return _with_occurrence(stage, due.latest, end)
+
+
+def _with_occurrence(stage: Stage, start: datetime, end: datetime) -> Stage:
+    before, mode = stage.occurrence, stage.spec.maintenance_mode if stage.spec else None
+    begun = WindowOccurrence(
+        start_time=write_instant(start),
+        end_time=write_instant(end),
+        # Without a page of its own it has to take down that of the one before.
+        page_shown=bool(before and before.page_shown and not mode),
+        targets=_targets(stage),
+    )
+    return replace(stage, occurrence=begun)
+
+
+def _obstacle(stage: Stage, start: datetime, end: datetime, *, paused: bool) -> Cause | None:
+    """Why an occurrence cannot open any more; None where it can."""
+    if end <= stage.now or (paused and start <= stage.now):
+        return absence(stage.status, start)
+    refused = next((target for target in _targets(stage) if target.state is TargetState.REFUSED), None)
+    if refused:
+        return skipped(Reason.TARGET_REFUSED, refused.message)
+    if stage.problem and stage.problem.reason == "InvalidPlan":
+        return skipped(Reason.INVALID_SPEC, stage.problem.message)
+    return None
+
+
+def _targets(stage: Stage) -> Sequence[TargetStatus]:
+    mode = stage.spec.maintenance_mode if stage.spec else None
+    return survey(stage.snapshot, mode) if mode else ()
+
+
+def begins(stage: Stage) -> bool:
+    """Whether an occurrence with a page begins just now: its status must be written before the page is made."""
+    known = stage.status.occurrence
+    anew = known is None or known.start_time != stage.current.start_time
+    return anew and stage.spec is not None and stage.spec.maintenance_mode is not None
+
+
+def prepared(stage: Stage) -> Stage:
+    """Open when the time has come, nothing holds it back, and its page answers."""
+    stage = replace(stage, phase=WindowPhase.PREPARING)
+    ending = _unopened(stage) or _verdict(stage)
+    if isinstance(ending, Held):
+        return _waiting(stage, ending)
+    if ending:
+        return closed(stage, ending)
+    if stage.current.waiting_for:
+        stage = stage.becoming(waiting_for=None)
+    if stage.spec and stage.spec.maintenance_mode:
+        return _entered(stage, stage.spec.maintenance_mode)
+    return stage.waking(stage.start) if stage.now < stage.start else begun(stage)
+
+
+def _entered(stage: Stage, mode: MaintenanceMode) -> Stage:
+    """Bring up the page; from the start on, when it answers, send the users of the targets to it."""
+    if not stage.current.page_shown:
+        stage = stage.doing(ShowPage(until=stage.end)).becoming(page_shown=True)
+        return stage.waking(stage.now + PAGE_POLL, stage.end)
+    if stage.now < stage.start:
+        return stage.waking(stage.start)
+    if not stage.snapshot.page_ready:
+        return stage.waking(stage.now + PAGE_POLL, stage.end)
+    if not stage.finalizer_held:
+        return stage.doing(HoldFinalizer(held=True)).waking(stage.now)
+    step = enter(stage.snapshot, mode, tuple(stage.current.targets), until=stage.end)
+    stage = stage.becoming(targets=step.targets)
+    if step.refused:
+        return closed(stage, Ending.REFUSED)
+    return begun(stage) if step.done else stage.doing(*step.patches).waking(stage.now)
+
+
+def begun(stage: Stage) -> Stage:
+    """Maintenance begins: from here on it is brought to its end in order."""
+    held = sum(target.state is TargetState.MAINTENANCE for target in stage.current.targets)
+    shown = f", {held} in maintenance mode" if held else ""
+    stage = stage.becoming(opened_at=write_instant(stage.now))
+    stage = stage.saying("WindowOpened", f"open until {stage.current.end_time}{shown}")
+    return replace(stage, phase=WindowPhase.ACTIVE).waking(stage.now)
+
+
+def _unopened(stage: Stage) -> Ending | Cause | None:
+    """Why what is in preparation is not going to open; None where it is."""
+    if stage.spec and stage.timetable and (cause := withdrawn(stage.spec, stage.timetable, stage.start)):
+        return cause
+    if stage.now < stage.end:
+        return None
+    held = stage.current.waiting_for
+    return skipped(Reason.HELD, f"{held} held it back until its end") if held else Ending.NOT_OPENED
+
+
+def _verdict(stage: Stage) -> Held | Cause | None:
+    if stage.spec is None:
+        return None
+    return verdict(stage.snapshot, stage.spec, Opening(start=stage.start, end=stage.end))
+
+
+def _waiting(stage: Stage, held: Held) -> Stage:
+    """A gate holds the opening back: say so once, and ask again."""
+    if stage.current.waiting_for != held.reason:
+        stage = stage.becoming(waiting_for=held.reason).saying("WindowHeld", f"{held.reason}: {held.message}")
+    until = stage.start if stage.now < stage.start else stage.end
+    return stage.waking(held.wake_at, until)

@@ -1,0 +1,64 @@
+"""While a window is open: its plan, then its verification."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from upkeep.api.window import Verification, WindowPhase, WindowSpec
+from upkeep.domain.decision import EventType, StartRun
+from upkeep.domain.history import LOST_MESSAGE, SETTLING, settled
+from upkeep.domain.run import Run, run_name
+from upkeep.domain.window.closing import closed
+from upkeep.domain.window.outcome import Ending, task_events
+from upkeep.domain.window.plan import Progress, advance, window_occasion
+from upkeep.domain.window.stage import Stage
+from upkeep.domain.work import steps_work
+
+VERIFICATION: Final = "verify"
+
+
+def opened(stage: Stage) -> Stage:
+    """Run the plan, verify, and close."""
+    over = stage.now >= stage.end
+    progress = Progress(tasks=())
+    before = stage.current.tasks
+    if stage.spec and stage.spec.plan:
+        progress = advance(stage.snapshot, stage.spec.plan, start=stage.start, before=before, closing=over)
+    stage = stage.becoming(tasks=progress.tasks).doing(*progress.starts).waking(stage.end, _settling(stage))
+    stage = replace(stage, events=(*stage.events, *task_events(before, progress.tasks)))
+    if not progress.over and not over:
+        return replace(stage, phase=WindowPhase.ACTIVE)
+    if stage.spec and stage.spec.verify and stage.current.verified is None and not over:
+        return _verified(stage, stage.spec, stage.spec.verify)
+    unproven = stage.spec is not None and stage.spec.verify is not None and stage.current.verified is None
+    return closed(stage, Ending.DONE if progress.over and not unproven else Ending.OVERRAN)
+
+
+def _verified(stage: Stage, spec: WindowSpec, verify: Verification) -> Stage:
+    """Run the verification, and note how it went."""
+    stage = replace(stage, phase=WindowPhase.VERIFYING)
+    identity, occasion = stage.snapshot.identity, window_occasion(stage.snapshot, stage.start, VERIFICATION)
+    run = _verification(stage)
+    if run is None and stage.status.phase == WindowPhase.VERIFYING:
+        stage = stage.saying("VerificationFailed", LOST_MESSAGE, EventType.WARNING)
+        return stage.becoming(verified=False).waking(stage.now)
+    if run is None:
+        work = steps_work(identity, verify.steps, spec.connections, verify.timeout)
+        name = run_name(identity.name, identity.uid, occasion)
+        return stage.doing(StartRun(owner=identity, name=name, occasion=occasion, work=work))
+    if not settled(run, stage.now):
+        return stage
+    passed = run.outcome is not None and run.outcome.good
+    if not passed:
+        stage = stage.saying("VerificationFailed", f"{run.name}: {run.message}", EventType.WARNING)
+    return stage.becoming(verified=passed).waking(stage.now)
+
+
+def _verification(stage: Stage) -> Run | None:
+    occasion = window_occasion(stage.snapshot, stage.start, VERIFICATION)
+    return next((run for run in stage.snapshot.runs if run.occasion == occasion), None)
+
+
+def _settling(stage: Stage) -> datetime | None:
+    ends = [run.finished or run.created for run in stage.snapshot.runs if not run.active]
+    return min((end + SETTLING for end in ends if end + SETTLING > stage.now), default=None)

@@ -97,14 +97,18 @@ def install(cluster: Cluster, claims: Claims, report: Report) -> None:
     deployment = cluster.list("deployments", OPERATOR_NAMESPACE)[0]
     ready = deployment["status"].get("readyReplicas", 0)
     claims.claim("two replicas of the operator are ready", holds=ready == 2, seen=f"{ready} ready")
-    holder = claims.wait(
+    holder, pods = claims.wait(
         "One of them takes the Lease",
-        lambda: cluster.get("lease", "upkeep-operator", OPERATOR_NAMESPACE)["spec"].get("holderIdentity") or "",
-        bool,
-        seconds=30,
+        lambda: (_holder(cluster), {pod["metadata"]["name"] for pod in cluster.list("pods", OPERATOR_NAMESPACE)}),
+        # Right after a restart it may still be held by a Pod that is gone.
+        lambda seen: seen[0] in seen[1],
+        seconds=60,
     )
-    pods = [pod["metadata"]["name"] for pod in cluster.list("pods", OPERATOR_NAMESPACE)]
     claims.claim("one of them leads", holds=holder in pods, seen=holder)
+
+
+def _holder(cluster: Cluster) -> str:
+    return cluster.get("lease", "upkeep-operator", OPERATOR_NAMESPACE)["spec"].get("holderIdentity") or ""
 
 
 def open_shop(cluster: Cluster, claims: Claims, report: Report) -> None:

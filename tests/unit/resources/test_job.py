@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any, Final
 
 import pytest
@@ -310,14 +311,24 @@ def test_every_name_is_one_that_pods_and_labels_can_carry(name: str, occasion: O
     assert made == run_name(name, "uid", occasion)
 
 
-@settings(max_examples=200, deadline=None)
-@given(name=names, one=st.tuples(tokens, occasions), other=st.tuples(tokens, occasions))
-def test_different_occasions_and_owners_have_different_names(
-    name: str, one: tuple[str, Occasion], other: tuple[str, Occasion]
-) -> None:
-    same = one == other
+def test_no_two_occasions_and_no_two_owners_share_a_name() -> None:
+    """Given all that differ in one thing or more."""
+    times = (NIGHT, NIGHT + timedelta(minutes=1), NIGHT + timedelta(days=1))
+    schedules = ("", "daily", "weekly")
+    variants = [
+        (owner, uid, occasion)
+        for owner, uid, schedule in product(("nightly", "daily"), ("uid-one", "uid-two"), schedules)
+        for occasion in (
+            *(Occasion(trigger=Trigger.SCHEDULE, scheduled=time, schedule=schedule) for time in times),
+            *(Occasion(trigger=Trigger.MANUAL, token=token, schedule=schedule) for token in ("", "once", "again")),
+            *(
+                Occasion(trigger=Trigger.WINDOW, scheduled=time, schedule=schedule, window_uid=window)
+                for time, window in product(times, ("window-one", "window-two"))
+            ),
+        )
+    ]
 
-    assert (run_name(name, *one) == run_name(name, *other)) is same
+    assert len({run_name(*variant) for variant in variants}) == len(variants) == 144
 
 
 def test_owners_whose_long_names_begin_alike_do_not_share_a_name() -> None:

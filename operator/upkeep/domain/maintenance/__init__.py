@@ -1,10 +1,10 @@
-"""Maintenance mode on an Ingress: what to write to send its users to a page, and to bring it back exactly.
+"""Maintenance mode on an Ingress or a route: what to write to send its users to a page, and to bring it back exactly.
 
-Everything here is a pure function from an Ingress, as read from the API server, to a JSON Patch. The Ingress carries
+Everything here is a pure function from an object, as read from the API server, to a JSON Patch. The object carries
 its own undo record, so that whoever comes later (another replica, a sweep, a person with `kubectl upkeep restore`)
 can bring it back without any other memory. What this package must never do: take a page for an original backend,
 overwrite what somebody else changed meanwhile, or leave a record behind without its change, or a change without its
-record. Each of its patches is therefore one write that the API server refuses as a whole when the Ingress has moved on.
+record. Each of its patches is therefore one write that the API server refuses as a whole when the object has moved on.
 """
 
 from upkeep.domain.maintenance.comparison import semantically_equal

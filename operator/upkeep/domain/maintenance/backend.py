@@ -1,38 +1,42 @@
-"""The places of an Ingress that lead to a backend, named so that they are found again when the list has changed."""
+"""What can be put into maintenance mode, of whatever kind: places that lead to a backend.
+
+A kind is described once, in a module of its own; everything else in this package works on the places alone. A place is
+named by what it serves, so that it is found again when the list that it stands in has changed.
+"""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-_ACME_PATH: Final = "/.well-known/acme-challenge"
+ACME_PATH: Final = "/.well-known/acme-challenge"
 """Where certificate authorities look during HTTP-01 (RFC 8555, section 8.3)."""
 
-Backend = Mapping[str, Any]
-"""An IngressBackend: a service with its port, or a resource."""
+Backend = Mapping[str, Any] | list[Any]
+"""Where a place leads, as the API server has it: an IngressBackend, or the list of backends of a route's rule."""
+
+DEFAULT_KIND: Final = "Ingress"
+"""What an object is that does not say so."""
 
 
 class Place(NamedTuple):
     """What a backend serves, independent of its position: rules are lists that others insert into and remove from."""
 
     host: str
-    """Empty: any host."""
+    """Empty: any host, or those of the whole route."""
     path: str
     """Empty: any path."""
     path_type: str
-    """Exact, Prefix or ImplementationSpecific."""
+    """Exact, Prefix or ImplementationSpecific; of routes Exact, PathPrefix or RegularExpression."""
     default: bool = False
     """True for spec.defaultBackend, where the rest is empty."""
+    match: str = ""
+    """What a route matches where that is more than a path; the rest is empty then."""
 
     def __str__(self) -> str:
         if self.default:
             return "the default backend"
-        return f"{self.host or '*'}{self.path or '/'}"
-
-    @property
-    def swappable(self) -> bool:
-        """Whether its backend may be swapped: certificates must be renewable during a maintenance as well."""
-        return not self.path.startswith(_ACME_PATH)
+        return self.match or f"{self.host or '*'}{self.path or '/'}"
 
 
 DEFAULT_PLACE: Final = Place(host="", path="", path_type="", default=True)
@@ -40,44 +44,45 @@ DEFAULT_PLACE: Final = Place(host="", path="", path_type="", default=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A place of an Ingress as it is now.
+    """A place of an object as it is now.
 
     Attributes:
         place: what it serves.
-        pointer: JSON Pointer to its backend, good for the Ingress it was read from only.
+        pointer: JSON Pointer to its backend, good for the object it was read from only.
         backend: where it leads.
+        swappable: whether it may be swapped: certificates must be renewable during a maintenance as well.
     """
 
     place: Place
     pointer: str
     backend: Backend
+    swappable: bool
 
 
-def slots(ingress: Mapping[str, Any]) -> Iterator[Slot]:
-    """Every place of the Ingress that has a backend, in its order."""
-    spec = ingress.get("spec") or {}
-    if spec.get("defaultBackend"):
-        yield Slot(place=DEFAULT_PLACE, pointer="/spec/defaultBackend", backend=spec["defaultBackend"])
-    for rule_index, rule in enumerate(spec.get("rules") or ()):
-        for path_index, path in enumerate((rule.get("http") or {}).get("paths") or ()):
-            yield Slot(
-                place=Place(
-                    host=rule.get("host") or "", path=path.get("path") or "", path_type=path.get("pathType") or ""
-                ),
-                pointer=f"/spec/rules/{rule_index}/http/paths/{path_index}/backend",
-                backend=path["backend"],
-            )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How one kind says where it leads.
+
+    Attributes:
+        kind: as in `kind`.
+        slots: every place of an object that has a backend, in its order.
+        page: the backend that leads to a port of a Service, as the API server has it once its defaults are filled in.
+    """
+
+    kind: str
+    slots: Callable[[Mapping[str, Any]], Iterator[Slot]]
+    page: Callable[[str, int], Backend]
 
 
-def titled(ingress: Mapping[str, Any]) -> str:
-    """An Ingress in the words of a message: `Ingress shop/web`."""
-    metadata = ingress["metadata"]
-    return f"Ingress {metadata.get('namespace', '')}/{metadata['name']}"
+def kind_of(item: Mapping[str, Any]) -> str:
+    """The kind of an object; items of a list may not say it."""
+    return str(item.get("kind") or DEFAULT_KIND)
 
 
-def service_backend(service: str, port: int) -> dict[str, Any]:
-    """The backend that leads to a port of a Service."""
-    return {"service": {"name": service, "port": {"number": port}}}
+def titled(item: Mapping[str, Any]) -> str:
+    """An object in the words of a message: `Ingress shop/web`."""
+    metadata = item["metadata"]
+    return f"{kind_of(item)} {metadata.get('namespace', '')}/{metadata['name']}"
 
 
 def described(backend: Backend) -> str:
@@ -89,4 +94,12 @@ def described(backend: Backend) -> str:
             return f"Service {name}:{port}"
         case {"resource": {"kind": kind, "name": name}}:
             return f"{kind} {name}"
+        case [_, *_] if all(isinstance(item, dict) and "name" in item for item in backend):
+            return " and ".join(_referred(item) for item in backend)
     return json.dumps(backend)
+
+
+def _referred(reference: Mapping[str, Any]) -> str:
+    port = f":{reference['port']}" if "port" in reference else ""
+    namespace = f"{reference['namespace']}/" if "namespace" in reference else ""
+    return f"{reference.get('kind') or 'Service'} {namespace}{reference['name']}{port}"

@@ -1,7 +1,7 @@
-"""Which recorded backend belongs to which place of an Ingress that others may have edited meanwhile.
+"""Which recorded backend belongs to which place of an object that others may have edited meanwhile.
 
 Position says nothing: a rule inserted in front moves all others. A place is found by what it serves (host, path,
-path type). Two more things happen to real Ingresses: the same place stands there twice, and a place is renamed while
+path type). Two more things happen to real objects: the same place stands there twice, and a place is renamed while
 it leads to the page, with `kubectl edit` for instance. Both are resolved as far as that is not a guess.
 """
 
@@ -10,7 +10,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from upkeep.domain.maintenance.backend import Place, Slot, slots
+from upkeep.domain.maintenance.backend import Place, Slot
+from upkeep.domain.maintenance.dialects import slots
 from upkeep.domain.maintenance.record import RecordedField, UndoRecord
 
 Item = TypeVar("Item")
@@ -30,9 +31,9 @@ class Matching:
     strays: Sequence[Slot]
 
 
-def matching(record: UndoRecord, ingress: Mapping[str, Any]) -> Matching:
+def matching(record: UndoRecord, item: Mapping[str, Any]) -> Matching:
     """Pairs what was recorded with what is there. A recorded place that is gone is in no pair."""
-    current = _grouped(slots(ingress), lambda slot: slot.place)
+    current = _grouped(slots(item), lambda slot: slot.place)
     pairs: list[tuple[Slot, RecordedField]] = []
     strays: list[Slot] = []
     gone: list[RecordedField] = []

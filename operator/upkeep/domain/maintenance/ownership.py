@@ -1,6 +1,6 @@
 """Giving up ownership after a restore.
 
-An Ingress keeps a list of who wrote which field. While Upkeep stands in it, Argo CD (with `managedFieldsManagers`)
+An object keeps a list of who wrote which field. While Upkeep stands in it, Argo CD (with `managedFieldsManagers`)
 ignores what Git says about those fields, also when they are back to what they were. The entry can only be removed by
 a write of its own after the restore, because the restore itself makes one.
 """
@@ -16,9 +16,9 @@ _RESET: Final[list[dict[str, Any]]] = [{}]
 Server-Side Apply, "Clearing managedFields")."""
 
 
-def forget_ownership(ingress: Mapping[str, Any], manager: str = "upkeep") -> Patch | None:
-    """What removes the entries of `manager`; None where there are none, or the Ingress is in maintenance mode still."""
-    metadata = ingress["metadata"]
+def forget_ownership(item: Mapping[str, Any], manager: str = "upkeep") -> Patch | None:
+    """What removes the entries of `manager`; None where there are none, or the object is in maintenance mode still."""
+    metadata = item["metadata"]
     if UNDO_ANNOTATION in (metadata.get("annotations") or {}):
         return None
     entries = metadata.get("managedFields") or []
@@ -26,8 +26,8 @@ def forget_ownership(ingress: Mapping[str, Any], manager: str = "upkeep") -> Pat
     if not ours:
         return None
     if len(ours) == len(entries):
-        return [*unchanged(ingress), {"op": "replace", "path": "/metadata/managedFields", "value": _RESET}]
-    patch = unchanged(ingress)
+        return [*unchanged(item), {"op": "replace", "path": "/metadata/managedFields", "value": _RESET}]
+    patch = unchanged(item)
     for index in reversed(ours):
         pointer = f"/metadata/managedFields/{index}"
         patch += [

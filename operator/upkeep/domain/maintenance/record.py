@@ -1,7 +1,7 @@
-"""The undo record: what an Ingress was like, who holds it in maintenance, and what was put in its place.
+"""The undo record: what an object was like, who holds it in maintenance, and what was put in its place.
 
-It is an annotation of the Ingress itself, written in the same patch as the change, so that both live and die together.
-Anybody who may edit the Ingress can edit it as well; what cannot be read is therefore an error with a message for
+It is an annotation of the object itself, written in the same patch as the change, so that both live and die together.
+Anybody who may edit the object can edit it as well; what cannot be read is therefore an error with a message for
 people, never a crash and never a guess.
 """
 
@@ -14,7 +14,8 @@ from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
 from upkeep.actions.fields import Model
 from upkeep.domain.instants import write_instant
-from upkeep.domain.maintenance.backend import DEFAULT_PLACE, Place, Slot, service_backend, titled
+from upkeep.domain.maintenance.backend import DEFAULT_PLACE, Backend, Place, Slot, titled
+from upkeep.domain.maintenance.dialects import page_backend
 
 UNDO_ANNOTATION: Final = "upkeep.dev/undo"
 """The undo record, as JSON."""
@@ -23,25 +24,25 @@ WINDOW_ANNOTATION: Final = "upkeep.dev/maintenance-window"
 UNTIL_ANNOTATION: Final = "upkeep.dev/maintenance-until"
 """When that window ends, in RFC 3339."""
 MODE_LABEL: Final = "upkeep.dev/maintenance-mode"
-"""`on` while the Ingress is in maintenance mode."""
+"""`on` while the object is in maintenance mode."""
 MODE_ON: Final = "on"
 OUR_ANNOTATIONS: Final = frozenset({UNDO_ANNOTATION, WINDOW_ANNOTATION, UNTIL_ANNOTATION})
 OUR_LABELS: Final = frozenset({MODE_LABEL})
 
 
 class UndoRecordError(Exception):
-    """The undo record of an Ingress cannot be read; the message says of which, why, and what to do."""
+    """The undo record of an object cannot be read; the message says of which, why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A window that keeps an Ingress in maintenance mode.
+    """A window that keeps an object in maintenance mode.
 
     Attributes:
         uid: UID of the MaintenanceWindow.
         window: its name, for people.
         until: when it ends at the latest; time zone aware.
-        service: name of its page's Service, in the namespace of the Ingress.
+        service: name of its page's Service, in the namespace of the object.
         port: port of that Service.
     """
 
@@ -75,22 +76,22 @@ class HolderEntry(Model):
         """The holder that it stands for."""
         return Holder(uid=self.uid, window=self.window, until=self.until, service=self.service, port=self.port)
 
-    @property
-    def page(self) -> dict[str, Any]:
-        """The backend that leads to its page."""
-        return service_backend(self.service, self.port)
+    def page(self, item: Mapping[str, Any]) -> Backend:
+        """The backend by which an object leads to its page."""
+        return page_backend(item, self.service, self.port)
 
 
-def _leads_somewhere(value: dict[str, Any]) -> dict[str, Any]:
-    target = value.get("service", value.get("resource"))
-    if len(value) != 1 or not isinstance(target, dict) or not isinstance(target.get("name"), str):
-        msg = "a backend is a service or a resource with a name"
+def _leads_somewhere(value: dict[str, Any] | list[dict[str, Any]]) -> dict[str, Any] | list[dict[str, Any]]:
+    targets = value if isinstance(value, list) else [value.get("service", value.get("resource"))]
+    named = all(isinstance(target, dict) and isinstance(target.get("name"), str) for target in targets)
+    if not targets or not named or (isinstance(value, dict) and len(value) != 1):
+        msg = "a backend is a service or a resource with a name, or a list of them"
         raise ValueError(msg)
     return value
 
 
-RecordedBackend = Annotated[dict[str, Any], AfterValidator(_leads_somewhere)]
-"""An IngressBackend as the API server had it."""
+RecordedBackend = Annotated[dict[str, Any] | list[dict[str, Any]], AfterValidator(_leads_somewhere)]
+"""A backend as the API server had it: of an Ingress, or the list of a route's rule."""
 
 
 class RecordedField(Model):
@@ -100,21 +101,22 @@ class RecordedField(Model):
     path: str = ""
     path_type: str = ""
     default: bool = False
+    match: str = ""
     original: RecordedBackend
 
     @classmethod
     def of(cls, slot: Slot) -> "RecordedField":
         """The record of a place as it is now."""
-        return cls(**slot.place._asdict(), original=dict(slot.backend))
+        return cls(**slot.place._asdict(), original=slot.backend)
 
     @property
     def place(self) -> Place:
         """What the backend serves."""
-        return DEFAULT_PLACE if self.default else Place(self.host, self.path, self.path_type)
+        return DEFAULT_PLACE if self.default else Place(self.host, self.path, self.path_type, match=self.match)
 
 
 class UndoRecord(Model):
-    """All that is needed to bring an Ingress back."""
+    """All that is needed to bring an object back."""
 
     version: Literal[1]
     """Of this format: a program that does not know it must not guess."""
@@ -123,7 +125,7 @@ class UndoRecord(Model):
     applied: RecordedBackend
     """What every swapped backend was replaced with."""
     fields: Sequence[RecordedField]
-    """What was swapped, in the order of the Ingress."""
+    """What was swapped, in the order of the object."""
 
     def encode(self) -> str:
         """Compact JSON, the value of `UNDO_ANNOTATION`."""
@@ -136,7 +138,7 @@ class UndoRecord(Model):
 
     @property
     def annotations(self) -> dict[str, str]:
-        """The record and what people read on the Ingress."""
+        """The record and what people read on the object."""
         return {
             UNDO_ANNOTATION: self.encode(),
             WINDOW_ANNOTATION: self.last.window,
@@ -144,13 +146,13 @@ class UndoRecord(Model):
         }
 
 
-def read_record(ingress: Mapping[str, Any]) -> UndoRecord | None:
-    """The undo record of an Ingress; None while it is not in maintenance mode.
+def read_record(item: Mapping[str, Any]) -> UndoRecord | None:
+    """The undo record of an object; None while it is not in maintenance mode.
 
     Raises:
         UndoRecordError: there is one, but it cannot be read.
     """
-    text = (ingress["metadata"].get("annotations") or {}).get(UNDO_ANNOTATION)
+    text = (item["metadata"].get("annotations") or {}).get(UNDO_ANNOTATION)
     if text is None:
         return None
     try:
@@ -159,18 +161,18 @@ def read_record(ingress: Mapping[str, Any]) -> UndoRecord | None:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole of it"
         msg = (
-            f"the undo record of {titled(ingress)} cannot be read "
+            f"the undo record of {titled(item)} cannot be read "
             f"({where}: {first['msg']}): put its backends back by hand or from Git, then remove the annotation "
             f"{UNDO_ANNOTATION} and the label {MODE_LABEL}"
         )
         raise UndoRecordError(msg) from error
 
 
-def holders(ingress: Mapping[str, Any]) -> tuple[Holder, ...]:
-    """Who keeps the Ingress in maintenance mode; empty when nobody does.
+def holders(item: Mapping[str, Any]) -> tuple[Holder, ...]:
+    """Who keeps the object in maintenance mode; empty when nobody does.
 
     Raises:
         UndoRecordError: its undo record cannot be read.
     """
-    record = read_record(ingress)
+    record = read_record(item)
     return tuple(entry.holder for entry in record.holders) if record else ()

@@ -1,21 +1,24 @@
-"""When an Ingress cannot show a page, and what its owner can do about it.
+"""When an object cannot show a page, and what its owner can do about it.
 
 A backend that is spoken to in TLS or gRPC cannot be swapped for a page that answers in plain HTTP. Most controllers
-take that from annotations of the Ingress. Sources: the annotation references of ingress-nginx, NGINX Ingress
-Controller, HAProxy Ingress, HAProxy Kubernetes Ingress Controller, Traefik, Contour and AWS Load Balancer Controller.
+take that from annotations of the Ingress; routes say it of each backend, and the page is a backend of its own. Sources:
+the annotation references of ingress-nginx, NGINX Ingress Controller, HAProxy Ingress, HAProxy Kubernetes Ingress
+Controller, Traefik, Contour and AWS Load Balancer Controller.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from upkeep.domain.maintenance.backend import slots, titled
+from upkeep.domain.maintenance.backend import kind_of, titled
+from upkeep.domain.maintenance.dialects import slots
+from upkeep.domain.maintenance.ingress import INGRESS
 from upkeep.domain.maintenance.record import MODE_LABEL, MODE_ON, UNDO_ANNOTATION
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an Ingress was not put into maintenance mode.
+    """Why an object was not put into maintenance mode.
 
     Attributes:
         reason: one CamelCase word for programs.
@@ -73,22 +76,23 @@ _NODE_PORT_TARGETS: Final = ("alb.ingress.kubernetes.io/target-type", "instance"
 """Makes the AWS controller demand a node port, which a page does not have."""
 
 
-def refusal(ingress: Mapping[str, Any]) -> Refusal | None:
-    """Why this Ingress, not in maintenance mode yet, cannot be put into it; None where it can."""
-    annotations: Mapping[str, str] = ingress["metadata"].get("annotations") or {}
-    return lost_record(ingress) or _unspeakable(titled(ingress), annotations) or _nothing_to_swap(ingress)
+def refusal(item: Mapping[str, Any]) -> Refusal | None:
+    """Why this object, not in maintenance mode yet, cannot be put into it; None where it can."""
+    annotations: Mapping[str, str] = item["metadata"].get("annotations") or {}
+    protocol = _unspeakable(titled(item), annotations) if kind_of(item) == INGRESS.kind else None
+    return lost_record(item) or protocol or _nothing_to_swap(item)
 
 
-def lost_record(ingress: Mapping[str, Any]) -> Refusal | None:
-    """That somebody removed the undo record of an Ingress in maintenance mode: its real backends are not known."""
-    metadata = ingress["metadata"]
+def lost_record(item: Mapping[str, Any]) -> Refusal | None:
+    """That somebody removed the undo record of an object in maintenance mode: its real backends are not known."""
+    metadata = item["metadata"]
     if (metadata.get("labels") or {}).get(MODE_LABEL) != MODE_ON or UNDO_ANNOTATION in (
         metadata.get("annotations") or {}
     ):
         return None
     return Refusal(
         "UndoRecordMissing",
-        f"{titled(ingress)} has the label {MODE_LABEL}={MODE_ON} but no annotation {UNDO_ANNOTATION}: somebody removed "
+        f"{titled(item)} has the label {MODE_LABEL}={MODE_ON} but no annotation {UNDO_ANNOTATION}: somebody removed "
         "the record of its real backends. See to it that it leads to the real ones, then remove the label",
     )
 
@@ -123,11 +127,11 @@ def _is_foreign(key: str, value: str) -> bool:
     return plain is not None and value not in plain
 
 
-def _nothing_to_swap(ingress: Mapping[str, Any]) -> Refusal | None:
-    if any(slot.place.swappable for slot in slots(ingress)):
+def _nothing_to_swap(item: Mapping[str, Any]) -> Refusal | None:
+    if any(slot.swappable for slot in slots(item)):
         return None
     return Refusal(
         "NoBackend",
-        f"{titled(ingress)} has no backend that a page could replace. Name the Ingress that serves the application "
+        f"{titled(item)} has no backend that a page could replace. Name the one that serves the application "
         "in the window's maintenanceMode",
     )

@@ -1,4 +1,4 @@
-"""Who holds an Ingress without a right to it any more: the net below everything that can go wrong elsewhere."""
+"""Who holds an object without a right to it any more: the net below everything that can go wrong elsewhere."""
 
 from collections.abc import Container, Mapping
 from datetime import datetime, timedelta
@@ -10,10 +10,10 @@ GRACE: Final = timedelta(seconds=60)
 """How long after its end a window may still be at work on restoring by itself."""
 
 
-def stale_holders(ingress: Mapping[str, Any], *, now: datetime, live: Container[str]) -> tuple[Holder, ...]:
+def stale_holders(item: Mapping[str, Any], *, now: datetime, live: Container[str]) -> tuple[Holder, ...]:
     """Holders whose window is not among the UIDs of `live`, or whose end is more than `GRACE` ago.
 
     Raises:
         UndoRecordError: the undo record cannot be read.
     """
-    return tuple(holder for holder in holders(ingress) if holder.uid not in live or holder.until + GRACE < now)
+    return tuple(holder for holder in holders(item) if holder.uid not in live or holder.until + GRACE < now)

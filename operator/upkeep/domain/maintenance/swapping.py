@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from upkeep.domain.maintenance.backend import described, slots, titled
+from upkeep.domain.maintenance.backend import described, titled
+from upkeep.domain.maintenance.dialects import slots
 from upkeep.domain.maintenance.matching import matching
 from upkeep.domain.maintenance.patch import Patch, replaced, unchanged, with_entries, without_entries
 from upkeep.domain.maintenance.record import (
@@ -29,12 +30,12 @@ _ANNOTATIONS_LIMIT: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """How an Ingress is let go.
+    """How an object is let go.
 
     Attributes:
         patch: what to write; None when there is nothing to write.
         conflicts: a sentence for each place that could not go back because somebody else had changed it.
-        restored: True when the patch takes the Ingress out of maintenance mode, False when others still hold it.
+        restored: True when the patch takes the object out of maintenance mode, False when others still hold it.
     """
 
     patch: Patch | None
@@ -42,27 +43,27 @@ class Release:
     restored: bool = False
 
 
-def swap(ingress: Mapping[str, Any], holder: Holder) -> Patch | Refusal | None:
-    """What puts the Ingress into maintenance mode for `holder`, or keeps it there for longer.
+def swap(item: Mapping[str, Any], holder: Holder) -> Patch | Refusal | None:
+    """What puts the object into maintenance mode for `holder`, or keeps it there for longer.
 
     The first holder swaps every backend; those who come later only enter themselves into the record, and a holder that
     comes again with another end or another page updates its entry. None: nothing to do.
     """
     try:
-        record = read_record(ingress)
+        record = read_record(item)
     except UndoRecordError as error:
         return Refusal("UndoRecordUnreadable", str(error))
     entry = HolderEntry.of(holder)
     if record is None:
-        return refusal(ingress) or _first_swap(ingress, entry)
+        return refusal(item) or _first_swap(item, entry)
     if entry in record.holders:
         return None
     others = [known for known in record.holders if known.uid != entry.uid]
-    return _rewritten(ingress, record, [*others, entry])
+    return _rewritten(item, record, [*others, entry])
 
 
-def release(ingress: Mapping[str, Any], *holder_uids: str) -> Release:
-    """What lets go of the Ingress for these holders; nothing for those who do not hold it.
+def release(item: Mapping[str, Any], *holder_uids: str) -> Release:
+    """What lets go of the object for these holders; nothing for those who do not hold it.
 
     While others hold it, the leaving ones are struck from the record, and when it was their page that is shown, that of
     a remaining holder takes its place. The last one restores it: a place that still leads to the page gets back what it
@@ -70,78 +71,78 @@ def release(ingress: Mapping[str, Any], *holder_uids: str) -> Release:
     Conflicts without a patch mean that the undo record cannot be read, or was removed: only a person can help.
     """
     try:
-        record = read_record(ingress)
+        record = read_record(item)
     except UndoRecordError as error:
         return Release(patch=None, conflicts=(str(error),))
     if record is None:
-        lost = lost_record(ingress)
+        lost = lost_record(item)
         return Release(patch=None, conflicts=(lost.message,) if lost else ())
     if not any(entry.uid in holder_uids for entry in record.holders):
         return Release(patch=None)
     remaining = [entry for entry in record.holders if entry.uid not in holder_uids]
     if not remaining:
-        return _restored(ingress, record)
-    patch = _rewritten(ingress, record, remaining)
+        return _restored(item, record)
+    patch = _rewritten(item, record, remaining)
     if isinstance(patch, Refusal):
         return Release(patch=None, conflicts=(patch.message,))
     return Release(patch=patch)
 
 
-def _first_swap(ingress: Mapping[str, Any], entry: HolderEntry) -> Patch | Refusal:
-    metadata = ingress["metadata"]
-    swappable = [slot for slot in slots(ingress) if slot.place.swappable]
-    on_page = next((slot for slot in swappable if slot.backend == entry.page), None)
+def _first_swap(item: Mapping[str, Any], entry: HolderEntry) -> Patch | Refusal:
+    metadata, page = item["metadata"], entry.page(item)
+    swappable = [slot for slot in slots(item) if slot.swappable]
+    on_page = next((slot for slot in swappable if slot.backend == page), None)
     if on_page is not None:
         return Refusal(
             "AlreadyOnPage",
-            f"{titled(ingress)} leads {on_page.place} to the maintenance page "
+            f"{titled(item)} leads {on_page.place} to the maintenance page "
             f"already, without an undo record: its real backend is not known. Put the real one back, from Git for "
             "instance",
         )
     record = UndoRecord(
         version=1,
         holders=[entry],
-        applied=entry.page,
+        applied=page,
         fields=[RecordedField.of(slot) for slot in swappable],
     )
-    change = [op for slot in swappable for op in replaced(slot.pointer, old=slot.backend, new=entry.page)]
+    change = [op for slot in swappable for op in replaced(slot.pointer, old=slot.backend, new=page)]
     flag = with_entries(_LABELS, metadata.get("labels"), {MODE_LABEL: MODE_ON})
-    return _recorded(ingress, record, [*change, *flag])
+    return _recorded(item, record, [*change, *flag])
 
 
-def _rewritten(ingress: Mapping[str, Any], record: UndoRecord, entries: list[HolderEntry]) -> Patch | Refusal:
+def _rewritten(item: Mapping[str, Any], record: UndoRecord, entries: list[HolderEntry]) -> Patch | Refusal:
     """The record with other holders, and the page of one of them on every place that shows one that goes."""
     known = UndoRecord(version=1, holders=entries, applied=record.applied, fields=record.fields)
-    if any(entry.page == record.applied for entry in entries):
-        return _recorded(ingress, known, [])
-    page = known.last.page
+    if any(entry.page(item) == record.applied for entry in entries):
+        return _recorded(item, known, [])
+    page = known.last.page(item)
     change = [
         op
-        for slot, _ in matching(record, ingress).pairs
+        for slot, _ in matching(record, item).pairs
         if slot.backend == record.applied
         for op in replaced(slot.pointer, old=record.applied, new=page)
     ]
-    return _recorded(ingress, known.model_copy(update={"applied": page}), change)
+    return _recorded(item, known.model_copy(update={"applied": page}), change)
 
 
-def _recorded(ingress: Mapping[str, Any], record: UndoRecord, change: Patch) -> Patch | Refusal:
+def _recorded(item: Mapping[str, Any], record: UndoRecord, change: Patch) -> Patch | Refusal:
     """One patch of a change and the record of it."""
-    current: Mapping[str, str] = ingress["metadata"].get("annotations") or {}
+    current: Mapping[str, str] = item["metadata"].get("annotations") or {}
     size = sum(len(key.encode()) + len(value.encode()) for key, value in {**current, **record.annotations}.items())
     if size > _ANNOTATIONS_LIMIT:
         return Refusal(
             "UndoRecordTooLarge",
-            f"the annotations of {titled(ingress)} would have {size} bytes with "
+            f"the annotations of {titled(item)} would have {size} bytes with "
             f"the record of its {len(record.fields)} backends, more than the {_ANNOTATIONS_LIMIT} that Kubernetes "
-            "allows. Divide it into several Ingresses",
+            "allows. Divide it into several",
         )
-    return [*unchanged(ingress), *change, *with_entries(_ANNOTATIONS, current, record.annotations)]
+    return [*unchanged(item), *change, *with_entries(_ANNOTATIONS, current, record.annotations)]
 
 
-def _restored(ingress: Mapping[str, Any], record: UndoRecord) -> Release:
-    metadata = ingress["metadata"]
-    found = matching(record, ingress)
-    patch = unchanged(ingress)
+def _restored(item: Mapping[str, Any], record: UndoRecord) -> Release:
+    metadata = item["metadata"]
+    found = matching(record, item)
+    patch = unchanged(item)
     conflicts = []
     for slot, field in found.pairs:
         if slot.backend == record.applied:

@@ -5,30 +5,13 @@ of what was seen; adding one is a module with the function, and a line here.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from upkeep.api.window import WindowSpec
 from upkeep.domain.account import Cause
 from upkeep.domain.openings import Opening
+from upkeep.domain.window.held import Held
 from upkeep.domain.window.snapshot import WindowSnapshot
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """An opening has to wait.
-
-    Attributes:
-        reason: one CamelCase word.
-        message: what it waits for, and what to do.
-        wake_at: when to ask again; None: when something has changed.
-    """
-
-    reason: str
-    message: str
-    wake_at: datetime | None = None
-
 
 Gate = Callable[[WindowSnapshot, WindowSpec, Opening], Held | Cause | None]
 

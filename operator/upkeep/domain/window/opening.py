@@ -15,7 +15,8 @@ from upkeep.domain.schedule import occurrence_end
 from upkeep.domain.timetable import Mark
 from upkeep.domain.window.absence import absence, withdrawn
 from upkeep.domain.window.closing import closed
-from upkeep.domain.window.gates import Held, verdict
+from upkeep.domain.window.gates import verdict
+from upkeep.domain.window.held import Held
 from upkeep.domain.window.mode import enter, survey
 from upkeep.domain.window.outcome import Ending
 from upkeep.domain.window.stage import Stage

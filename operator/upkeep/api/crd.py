@@ -1,7 +1,8 @@
 """Generates the CustomResourceDefinitions from the models: `python -m upkeep.api.crd crds/`.
 
 The generated files are committed; a check fails when they differ from the models. Kubernetes wants *structural*
-schemas, so references are inlined, `X | None` becomes an optional X, and what only JSON Schema knows is dropped.
+schemas, so references are inlined, `X | None` becomes an optional X, and demands on the keys of a map are left to the
+models. A demand that a structural schema cannot express is an error here, never dropped in silence.
 """
 
 import json
@@ -43,6 +44,8 @@ _KEPT: Final = frozenset(
         "pattern",
     }
 )
+_DROPPED: Final = frozenset({"title", "$defs", "propertyNames"})
+"""What the API server does not understand and need not know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +181,9 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Sche
     for key, value in node.items():
         if key == "properties":
             result[key] = {name: _structural(child, definitions) for name, child in value.items()}
+        elif key == "patternProperties":
+            # Without it the API server would take the map for an object without fields, and empty it.
+            (result["additionalProperties"],) = (_structural(child, definitions) for child in value.values())
         elif key in {"items", "additionalProperties"} and isinstance(value, Mapping):
             result[key] = _structural(value, definitions)
         elif key == "const":
@@ -190,6 +196,9 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Sche
             result[key] = " ".join(str(value).split())
         elif key in _KEPT or key.startswith("x-kubernetes-"):
             result[key] = value
+        elif key not in _DROPPED:
+            msg = f"{key} cannot stand in a structural schema: say it by another limit or by a rule: {node}"
+            raise ValueError(msg)
     return result
 
 

@@ -37,6 +37,7 @@ from upkeep.domain.decision import (
     RemovePage,
     ShowPage,
     StartRun,
+    StopJob,
 )
 from upkeep.domain.identity import FINALIZER, OWNER_UID_LABEL, Identity
 from upkeep.resources.job import job
@@ -90,6 +91,8 @@ class Applier:
         match action:
             case StartRun():
                 await self._start(action)
+            case StopJob():
+                await self._stop_job(resource["metadata"]["namespace"], action)
             case DeleteJob():
                 await self._delete_job(resource["metadata"]["namespace"], action)
             case PatchIngress():
@@ -126,6 +129,14 @@ class Applier:
             msg = f"Job {start.name!r} exists already and does not belong to {start.owner}: delete or rename it"
             raise NameTakenError(msg)
         return known
+
+    async def _stop_job(self, namespace: str, action: StopJob) -> None:
+        """Let its deadline pass now: the Job controller ends its Pods in order, and the Job says why."""
+        patch = {"metadata": {"uid": action.uid}, "spec": {"activeDeadlineSeconds": 1}}
+        try:
+            self._cache.put(JOBS, await self._client.patch(JOBS, namespace, action.name, patch))
+        except (NotFoundError, ConflictError):
+            logger.debug("A Job was gone already.", extra={"job": action.name})
 
     async def _delete_job(self, namespace: str, action: DeleteJob) -> None:
         try:

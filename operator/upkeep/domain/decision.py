@@ -53,6 +53,14 @@ class DeleteJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StopJob:
+    """End the work of a Job that Upkeep made: its Pods get SIGTERM, the Job stays and tells of it."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShowPage:
     """Bring up the maintenance page of a window, or tell it of a new end."""
 
@@ -95,7 +103,7 @@ class Announce:
     message: str
 
 
-Action = StartRun | DeleteJob | ShowPage | RemovePage | PatchIngress | HoldFinalizer
+Action = StartRun | StopJob | DeleteJob | ShowPage | RemovePage | PatchIngress | HoldFinalizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

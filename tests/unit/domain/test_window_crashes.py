@@ -37,6 +37,10 @@ PEOPLE: Final = (
 )  # fmt: skip
 
 
+MOST_DEATHS: Final = 5
+"""In a row; a world with more would only seem to run in circles."""
+
+
 @dataclass
 class Fragile(WindowWorld):
     """A world whose operator dies now and then, and that looks at what it does.
@@ -44,11 +48,13 @@ class Fragile(WindowWorld):
     Attributes:
         dice: decides when, and after how many writes.
         risk: of dying in a decision.
+        deaths: in a row; it never dies for ever.
         rightful: what each Ingress should be like without any window.
     """
 
     dice: Random = field(default_factory=Random)
     risk: float = 0.0
+    deaths: int = 0
     rightful: dict[str, Object] = field(default_factory=dict)
 
     def act(self, *, crash_after: int | None = None) -> Decision | None:
@@ -59,8 +65,10 @@ class Fragile(WindowWorld):
         decision = window.decide(snapshot)
         assert decision == window.decide(snapshot), "the same snapshot gives the same decision"
         self._look_at(decision)
-        if self.dice.random() >= self.risk:
+        if self.dice.random() >= self.risk or self.deaths == MOST_DEATHS:
+            self.deaths = 0
             return super().act()
+        self.deaths += 1
         super().act(crash_after=self.dice.randint(0, len(decision.actions)))
         self.sleep(self.dice.choice(PAUSES))
         self.wake_at = self.now

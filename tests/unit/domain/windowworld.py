@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonpatch
 
-from unit.domain.cluster import GOOD, Jobs, Object, edited, resource, status_written
+from unit.domain.cluster import BAD, GOOD, Jobs, Object, edited, resource, status_written
 from upkeep.controller.references import occurrence_of, planned_tasks, targets_of
 from upkeep.domain import task, window
 from upkeep.domain.decision import (
@@ -20,6 +20,7 @@ from upkeep.domain.decision import (
     RemovePage,
     ShowPage,
     StartRun,
+    StopJob,
 )
 from upkeep.domain.identity import FINALIZER, OWNER_NAME_LABEL
 from upkeep.domain.instants import write_instant
@@ -175,6 +176,8 @@ class WindowWorld:
             case StartRun():
                 self.started.append((self.now, action))
                 self.jobs.start(action, self.now)
+            case StopJob():
+                self.jobs.end(action.name, self.now, message=BAD)
             case DeleteJob():
                 self.jobs.delete(action.name)
             case ShowPage():

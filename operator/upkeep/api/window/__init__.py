@@ -1,7 +1,7 @@
 """MaintenanceWindow: when, for whom, and what happens then."""
 
 from upkeep.api.window.maintenance import MaintenanceMode, Page, Target
-from upkeep.api.window.plan import Plan, PlanFailure, PlannedTask
+from upkeep.api.window.plan import Overrun, Plan, PlanFailure, PlannedTask
 from upkeep.api.window.spec import Urgency, Verification, WindowSpec
 from upkeep.api.window.status import (
     PlannedTaskStatus,
@@ -15,6 +15,7 @@ from upkeep.api.window.status import (
 
 __all__ = [
     "MaintenanceMode",
+    "Overrun",
     "Page",
     "Plan",
     "PlanFailure",

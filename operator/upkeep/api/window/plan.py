@@ -6,7 +6,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
-from upkeep.actions.fields import Model, ObjectName, Rule
+from upkeep.actions.fields import Duration, Model, ObjectName, Rule
 from upkeep.api.steps import BY_NAME, UNIQUE
 
 
@@ -15,6 +15,14 @@ class PlanFailure(StrEnum):
 
     ABORT = "Abort"
     CONTINUE = "Continue"
+    ROLLBACK = "Rollback"
+
+
+class Overrun(StrEnum):
+    """What becomes of tasks that still run when the window ends."""
+
+    FINISH = "Finish"
+    STOP = "Stop"
 
 
 class PlannedTask(Model):
@@ -24,6 +32,10 @@ class PlannedTask(Model):
     """Name of the MaintenanceTask."""
     depends_on: Annotated[list[ObjectName], Field(max_length=32)] = Field(default_factory=list)
     """Tasks of this plan that must have ended well before this one starts."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Of the tasks that could start, that of the highest priority starts first; equal ones as they are written."""
+    estimate: Duration | None = None
+    """How long it takes. When less time is left in the window, it is left out instead of started."""
 
 
 class Plan(Model):
@@ -34,18 +46,23 @@ class Plan(Model):
     max_concurrency: Annotated[int, Field(ge=1, le=16)] = 1
     """How many tasks may run at the same time."""
     on_failure: PlanFailure = PlanFailure.ABORT
-    """Abort: after a failed task nothing more starts. Continue: only what depends on it is left out."""
+    """Abort: after a failed task nothing more starts. Continue: only what depends on it is left out. Rollback: nothing
+    more starts, and the rollback steps of the tasks that ran are executed, the last task first."""
+    max_errors: Annotated[int, Field(ge=0, le=64)] = 0
+    """So many failed tasks are put up with before Abort or Rollback sets in."""
 
     @classmethod
     def rules(cls) -> Sequence[Rule]:
         """What the plan alone can show to be wrong."""
-        return (_KNOWN_DEPENDENCIES,)
+        return (_KNOWN_DEPENDENCIES, _ERRORS_COUNT)
 
     @model_validator(mode="after")
-    def _depends_on_its_own(self) -> Self:
+    def _holds_together(self) -> Self:
         names = {task.name for task in self.tasks}
         if any(task.name in task.depends_on or not names.issuperset(task.depends_on) for task in self.tasks):
             raise ValueError(_KNOWN_DEPENDENCIES["message"])
+        if self.on_failure is PlanFailure.CONTINUE and self.max_errors:
+            raise ValueError(_ERRORS_COUNT["message"])
         return self
 
 
@@ -54,4 +71,8 @@ _KNOWN_DEPENDENCIES: Final[Rule] = {
     "rule": "[self.tasks.map(task, task.name)].all(names, self.tasks.all(task, !has(task.dependsOn) || "
     "(!(task.name in task.dependsOn) && task.dependsOn.all(name, name in names))))",
     "message": "dependsOn must name other tasks of the same plan",
+}
+_ERRORS_COUNT: Final[Rule] = {
+    "rule": "self.onFailure != 'Continue' || self.maxErrors == 0",
+    "message": "maxErrors is for onFailure Abort or Rollback: Continue puts up with any number of failed tasks",
 }

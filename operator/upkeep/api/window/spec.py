@@ -10,7 +10,7 @@ from upkeep.actions.fields import Duration, Model, Rule
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone
 from upkeep.api.steps import Connections, Steps
 from upkeep.api.window.maintenance import MaintenanceMode
-from upkeep.api.window.plan import Plan
+from upkeep.api.window.plan import Overrun, Plan
 
 
 class Verification(Model):
@@ -43,6 +43,11 @@ class WindowSpec(Model):
     """How long after its creation an emergency window opens, so that people can be told, for example 1h."""
     duration: Duration
     """How long it is open at most. Maintenance mode never outlives it."""
+    cutoff: Duration = Field(default="0s", validate_default=True)
+    """No task starts later than this before the end."""
+    overrun: Overrun = Overrun.FINISH
+    """What becomes of tasks that still run at the end: Finish lets them run on, without the page; Stop ends them in
+    order: their queries are cancelled. Either way the window has failed."""
     time_zone: TimeZone = "Etc/UTC"
     """IANA time zone of schedule and exclusions, for example Europe/Berlin. It binds to the start: the end is the
     start plus the duration, whatever the clocks do in between."""

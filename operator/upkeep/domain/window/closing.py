@@ -4,13 +4,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from upkeep.api.window import WindowPhase
+from upkeep.api.window import Overrun, WindowPhase
 from upkeep.domain.account import Cause, record
 from upkeep.domain.decision import Decision, HoldFinalizer, RemovePage
 from upkeep.domain.instants import read_optional, write_instant
 from upkeep.domain.window.mode import leave
 from upkeep.domain.window.outcome import Ending, result
-from upkeep.domain.window.plan import left_running
+from upkeep.domain.window.plan import left_running, still_running
 from upkeep.domain.window.stage import Stage
 
 PAGE_LINGER: Final = timedelta(seconds=15)
@@ -30,7 +30,14 @@ def closed(stage: Stage, ending: Ending | Cause) -> Stage:
     if stage.finalizer_held:
         stage = stage.doing(HoldFinalizer(held=False))
     page = stage.current.page_shown or bool(step.targets)  # also where making it was the last thing that was done
-    over = {"closed_at": write_instant(stage.now), "page_shown": page, "tasks": left_running(stage.current.tasks)}
+    overrun = stage.spec.overrun if stage.spec else Overrun.FINISH
+    if overrun is Overrun.STOP:
+        stage = stage.doing(*still_running(stage.snapshot, stage.current.tasks))
+    over = {
+        "closed_at": write_instant(stage.now),
+        "page_shown": page,
+        "tasks": left_running(stage.current.tasks, overrun),
+    }
     stage = replace(stage.becoming(**over), phase=None, wake_at=None).waking(stage.now)
     if isinstance(ending, Cause):
         return stage.recording(record(stage.start, ending))

@@ -1,20 +1,21 @@
 """The plan of a window: which task may start now, and where each of them stands."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from upkeep.actions.contract import Outcome
+from upkeep.actions.fields import format_duration
 from upkeep.api.status import OccurrenceRecord, Trigger
 from upkeep.api.task import TaskSpec, TaskStatus
-from upkeep.api.window import Plan, PlanFailure, PlannedTask, PlannedTaskStatus, TaskState
-from upkeep.domain.decision import Occasion, StartRun
+from upkeep.api.window import Overrun, Plan, PlanFailure, PlannedTask, PlannedTaskStatus, TaskState
+from upkeep.domain.decision import Occasion, StartRun, StopJob
 from upkeep.domain.history import JOB_DELETED, LOST_MESSAGE, settled
 from upkeep.domain.identity import Identity
-from upkeep.domain.instants import write_optional
+from upkeep.domain.instants import write_instant, write_optional
 from upkeep.domain.recollection import recall
 from upkeep.domain.run import Run, finding_summary, run_name
 from upkeep.domain.spec import explain
@@ -25,6 +26,11 @@ from upkeep.domain.work import task_work
 _KEPT_FINDINGS: Final = 5
 _OVER: Final = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.SKIPPED})
 _BAD: Final = frozenset({TaskState.FAILED, TaskState.SKIPPED})
+_MOMENT: Final = timedelta(seconds=1)
+_LEFT: Final[Mapping[Overrun, tuple[str, str]]] = {
+    Overrun.FINISH: ("Overran", "still ran when the window closed"),
+    Overrun.STOP: ("Stopped", "still ran when the window closed, and was stopped"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +39,7 @@ class Progress:
 
     tasks: tuple[PlannedTaskStatus, ...]
     starts: tuple[StartRun, ...] = ()
+    wake_at: datetime | None = None
 
     @property
     def over(self) -> bool:
@@ -45,45 +52,67 @@ class Progress:
         return all(task.state is TaskState.SUCCEEDED for task in self.tasks)
 
 
-def advance(
-    snapshot: WindowSnapshot, plan: Plan, *, start: datetime, before: Sequence[PlannedTaskStatus], closing: bool
-) -> Progress:
-    """Where the plan of the opening at `start` stands.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """An opening, as its plan sees it.
 
-    Args:
-        snapshot: what is there now.
-        plan: the plan.
-        start: when the opening was to begin.
-        before: where its tasks stood when the status was last written.
+    Attributes:
+        start: when it was to begin.
+        end: when it ends.
+        cutoff: no task starts later than this before the end.
         closing: nothing more starts.
     """
+
+    start: datetime
+    end: datetime
+    cutoff: timedelta
+    closing: bool
+
+    def latest_start(self, planned: PlannedTask) -> datetime:
+        """From when on a task is not started any more."""
+        return self.end - max(self.cutoff, planned.estimate or timedelta(0))
+
+
+def advance(snapshot: WindowSnapshot, plan: Plan, course: Course, before: Sequence[PlannedTaskStatus]) -> Progress:
+    """Where the plan of an opening stands; `before` is where it stood when the status was last written."""
     known = {task.name: task for task in before}
     states: dict[str, PlannedTaskStatus] = {}
     for planned in plan.tasks:
-        run = _run_of(snapshot, planned.name, known.get(planned.name), start)
+        run = _run_of(snapshot, planned.name, known.get(planned.name), course.start)
         if run:
             states[planned.name] = _state_of(planned, run, snapshot.now)
         else:
-            states[planned.name] = _without_job(snapshot, planned, known.get(planned.name), start)
-    aborted = plan.on_failure is PlanFailure.ABORT and any(state.state is TaskState.FAILED for state in states.values())
-    progress = Progress(tasks=())
+            states[planned.name] = _without_job(snapshot, planned, known.get(planned.name), course.start)
     starts: list[StartRun] = []
     for planned in _in_order(plan):
-        state = states[planned.name]
-        if state.state is TaskState.WAITING:
-            running = sum(other.state is TaskState.RUNNING for other in states.values())
-            room = plan.max_concurrency - running
-            state, begin = _next_step(snapshot, planned, states, start, room=room, closing=closing, aborted=aborted)
-            aborted = aborted or (plan.on_failure is PlanFailure.ABORT and state.state is TaskState.FAILED)
+        if states[planned.name].state is TaskState.WAITING:
+            states[planned.name], begin = _next_step(snapshot, plan, planned, states, course)
             starts += [begin] if begin else []
-        states[planned.name] = state
-    return replace(progress, tasks=tuple(states[planned.name] for planned in plan.tasks), starts=tuple(starts))
+    waiting = [planned for planned in plan.tasks if states[planned.name].state is TaskState.WAITING]
+    return Progress(
+        tasks=tuple(states[planned.name] for planned in plan.tasks),
+        starts=tuple(starts),
+        wake_at=min((course.latest_start(planned) + _MOMENT for planned in waiting), default=None),
+    )
 
 
-def left_running(tasks: Sequence[PlannedTaskStatus]) -> tuple[PlannedTaskStatus, ...]:
-    """The tasks of a window that closes: what still runs goes on, but not as a part of the window any more."""
-    changes = {"state": TaskState.FAILED, "reason": "Overran", "message": "still ran when the window closed"}
+def aborted(plan: Plan, tasks: Iterable[PlannedTaskStatus]) -> bool:
+    """Whether so many tasks have failed that nothing more starts."""
+    failures = sum(task.state is TaskState.FAILED for task in tasks)
+    return plan.on_failure is not PlanFailure.CONTINUE and failures > plan.max_errors
+
+
+def left_running(tasks: Sequence[PlannedTaskStatus], overrun: Overrun) -> tuple[PlannedTaskStatus, ...]:
+    """The tasks of a window that closes: what still runs is not a part of the window any more."""
+    reason, message = _LEFT[overrun]
+    changes = {"state": TaskState.FAILED, "reason": reason, "message": message}
     return tuple(task.model_copy(update=changes) if task.state is TaskState.RUNNING else task for task in tasks)
+
+
+def still_running(snapshot: WindowSnapshot, tasks: Sequence[PlannedTaskStatus]) -> tuple[StopJob, ...]:
+    """What stops the tasks of a window that still run."""
+    running = {task.job for task in tasks if task.state is TaskState.RUNNING}
+    return tuple(StopJob(name=run.name, uid=run.uid) for run in snapshot.runs if run.active and run.name in running)
 
 
 def cycle(plan: Plan) -> tuple[str, ...]:
@@ -96,9 +125,9 @@ def cycle(plan: Plan) -> tuple[str, ...]:
 
 
 def _in_order(plan: Plan) -> Sequence[PlannedTask]:
-    """The tasks so that each comes after what it depends on, else as they are written."""
+    """The tasks so that each comes after what it depends on; else by priority, then as they are written."""
     done: dict[str, PlannedTask] = {}
-    rest = list(plan.tasks)
+    rest = sorted(plan.tasks, key=lambda task: -task.priority)
     while rest:
         ready = next((task for task in rest if all(name in done for name in task.depends_on)), rest[0])
         done[ready.name] = ready
@@ -108,29 +137,44 @@ def _in_order(plan: Plan) -> Sequence[PlannedTask]:
 
 def _next_step(
     snapshot: WindowSnapshot,
+    plan: Plan,
     planned: PlannedTask,
     states: Mapping[str, PlannedTaskStatus],
-    start: datetime,
-    *,
-    room: int,
-    closing: bool,
-    aborted: bool,
+    course: Course,
 ) -> tuple[PlannedTaskStatus, StartRun | None]:
     failed = [name for name in planned.depends_on if states[name].state in _BAD]
-    waiting = [name for name in planned.depends_on if states[name].state not in _OVER]
-    if closing:
+    if course.closing:
         return _status(planned, TaskState.SKIPPED, "WindowClosed", "the window ended before it could start"), None
     if failed:
         return _status(planned, TaskState.SKIPPED, "DependencyFailed", f"{failed[0]} did not end well"), None
-    if aborted:
+    if aborted(plan, states.values()):
         return _status(planned, TaskState.SKIPPED, "PlanAborted", "a task before it failed"), None
+    if snapshot.now > course.latest_start(planned):
+        return _status(planned, TaskState.SKIPPED, "NoTimeLeft", _too_late(planned, course)), None
+    if obstacle := _wait(snapshot, plan, planned, states):
+        return _status(planned, TaskState.WAITING, *obstacle), None
+    return _begin(snapshot, planned, course.start)
+
+
+def _too_late(planned: PlannedTask, course: Course) -> str:
+    latest = f"it would have had to start by {write_instant(course.latest_start(planned))}"
+    if planned.estimate and planned.estimate >= course.cutoff:
+        return f"less time is left than its estimate of {format_duration(planned.estimate)}: {latest}"
+    return f"the cutoff is {format_duration(course.cutoff)} before the end: {latest}"
+
+
+def _wait(
+    snapshot: WindowSnapshot, plan: Plan, planned: PlannedTask, states: Mapping[str, PlannedTaskStatus]
+) -> tuple[str, str] | None:
+    """For what a task has to wait: a reason, and a sentence; None where it may start."""
+    waiting = [name for name in planned.depends_on if states[name].state not in _OVER]
     if waiting:
-        return _status(planned, TaskState.WAITING, "Dependency", f"waits for {', '.join(waiting)}"), None
+        return "Dependency", f"waits for {', '.join(waiting)}"
     if planned.name in snapshot.busy:
-        return _status(planned, TaskState.WAITING, "AlreadyRunning", "waits for a run outside of this window"), None
-    if room <= 0:
-        return _status(planned, TaskState.WAITING, "MaxConcurrency", "waits for its turn"), None
-    return _begin(snapshot, planned, start)
+        return "AlreadyRunning", "waits for a run outside of this window"
+    if sum(other.state is TaskState.RUNNING for other in states.values()) >= plan.max_concurrency:
+        return "MaxConcurrency", "waits for its turn"
+    return None
 
 
 def _begin(

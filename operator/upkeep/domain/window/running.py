@@ -10,7 +10,7 @@ from upkeep.domain.history import LOST_MESSAGE, SETTLING, settled
 from upkeep.domain.run import Run, run_name
 from upkeep.domain.window.closing import closed
 from upkeep.domain.window.outcome import Ending, task_events
-from upkeep.domain.window.plan import Progress, advance, window_occasion
+from upkeep.domain.window.plan import Course, Progress, advance, window_occasion
 from upkeep.domain.window.stage import Stage
 from upkeep.domain.work import steps_work
 
@@ -23,8 +23,10 @@ def opened(stage: Stage) -> Stage:
     progress = Progress(tasks=())
     before = stage.current.tasks
     if stage.spec and stage.spec.plan:
-        progress = advance(stage.snapshot, stage.spec.plan, start=stage.start, before=before, closing=over)
-    stage = stage.becoming(tasks=progress.tasks).doing(*progress.starts).waking(stage.end, _settling(stage))
+        course = Course(start=stage.start, end=stage.end, cutoff=stage.spec.cutoff, closing=over)
+        progress = advance(stage.snapshot, stage.spec.plan, course, before)
+    stage = stage.becoming(tasks=progress.tasks).doing(*progress.starts)
+    stage = stage.waking(stage.end, progress.wake_at, _settling(stage))
     stage = replace(stage, events=(*stage.events, *task_events(before, progress.tasks)))
     if not progress.over and not over:
         return replace(stage, phase=WindowPhase.ACTIVE)

@@ -84,12 +84,13 @@ class _StatusCollector(Collector):
                 names = [resource["metadata"]["name"], resource["metadata"]["namespace"]]
                 state = resource.get("status") or {}
                 failures.add_metric(names, float(state.get("consecutiveFailures", 0)))
-                run = state.get("lastRun") or {}
-                if "outcome" not in run or "completionTime" not in run:
-                    continue
-                _add_run(run, names, last_run=last_run, duration=duration, status=status)
-                findings.add_metric([*names, "critical"], float(run.get("criticalFindings", 0)))
-                findings.add_metric([*names, "warning"], float(run.get("warningFindings", 0)))
+                run = _ended_run(state)
+                if run is not None:
+                    _add_run(run, names, last_run=last_run, duration=duration, status=status)
+                last = state.get("lastRun") or {}
+                if _has_ended(last):  # the history keeps no findings
+                    findings.add_metric([*names, "critical"], float(last.get("criticalFindings", 0)))
+                    findings.add_metric([*names, "warning"], float(last.get("warningFindings", 0)))
         return [last_run, duration, status, findings, failures]
 
     def _windows(self) -> list[Metric]:
@@ -112,9 +113,9 @@ class _StatusCollector(Collector):
                 targets.add_metric(names, len(held))
                 if "nextScheduleTime" in state:
                     next_start.add_metric(names, _seconds(state["nextScheduleTime"]))
-                outcome = (state.get("lastRun") or {}).get("outcome")
-                if outcome:
-                    good.add_metric(names, float(outcome in _GOOD))
+                run = _ended_run(state)
+                if run is not None:
+                    good.add_metric(names, float(run["outcome"] in _GOOD))
         return [active, end, next_start, targets, good]
 
     def _backups(self) -> list[Metric]:
@@ -133,8 +134,8 @@ class _StatusCollector(Collector):
                     last.add_metric(names, _seconds(state["lastBackupTime"]))
                 if "lastIntegrityCheckTime" in state:
                     checked.add_metric(names, _seconds(state["lastIntegrityCheckTime"]))
-                run = state.get("lastRun") or {}
-                if "outcome" in run and "completionTime" in run:
+                run = _ended_run(state)
+                if run is not None:
                     _add_run(run, names, last_run=None, duration=duration, status=status)
         return [last, checked, status, duration]
 
@@ -142,6 +143,19 @@ class _StatusCollector(Collector):
         kinds = {resource.plural: resource for resource in (TASKS, WINDOWS, BACKUPS)}
         found = (self._cache.get(key) for key in self._cache.keys(kinds[plural]))
         return [resource for resource in found if resource]
+
+
+def _ended_run(state: dict[str, Any]) -> dict[str, Any] | None:
+    """The last run that has ended, also while the next one is under way: an alert must not end because that begins."""
+    last = state.get("lastRun") or {}
+    if _has_ended(last):
+        ended: dict[str, Any] = last
+        return ended
+    return next((run for run in state.get("history") or () if _has_ended(run)), None)
+
+
+def _has_ended(run: dict[str, Any]) -> bool:
+    return "outcome" in run and "completionTime" in run
 
 
 def _add_run(

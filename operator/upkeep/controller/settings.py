@@ -5,9 +5,12 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Final, Self
 
 from upkeep.cluster.lease import LeaseTimes, LeaseTimesError
+
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_WHOLE: Final = re.compile(r"[0-9]{1,9}")
 
 
 class SettingsError(ValueError):
@@ -58,11 +61,11 @@ class Settings:
         """
         return cls(
             image=_required(environment, "UPKEEP_IMAGE", "the image that Jobs and maintenance pages use"),
-            namespace=_required(environment, "UPKEEP_NAMESPACE", "the namespace of the operator's Lease"),
-            identity=environment.get("UPKEEP_POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
-            watch_namespaces=tuple(
-                name.strip() for name in environment.get("UPKEEP_WATCH_NAMESPACES", "").split(",") if name.strip()
+            namespace=_namespace(
+                "UPKEEP_NAMESPACE", _required(environment, "UPKEEP_NAMESPACE", "the namespace of the operator's Lease")
             ),
+            identity=environment.get("UPKEEP_POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
+            watch_namespaces=_namespaces(environment, "UPKEEP_WATCH_NAMESPACES"),
             metrics_prefix=_prefix(environment, "UPKEEP_METRICS_PREFIX"),
             log_level=_choice(environment, "UPKEEP_LOG_LEVEL", ("info", "debug", "warning", "error")),
             log_format=_choice(environment, "UPKEEP_LOG_FORMAT", ("json", "text")),
@@ -97,6 +100,18 @@ def _required(environment: Mapping[str, str], name: str, meaning: str) -> str:
     return value
 
 
+def _namespaces(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    parts = (part.strip() for part in environment.get(name, "").split(","))
+    return tuple(dict.fromkeys(_namespace(name, part) for part in parts if part))
+
+
+def _namespace(name: str, value: str) -> str:
+    if not _NAMESPACE.fullmatch(value):
+        msg = f"{name}={value!r} is not a namespace: use up to 63 lower-case letters, digits and hyphens, no pattern"
+        raise SettingsError(msg)
+    return value
+
+
 def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
     value = environment.get(name) or choices[0]
     if value not in choices:
@@ -115,7 +130,7 @@ def _prefix(environment: Mapping[str, str], name: str) -> str:
 
 def _number(environment: Mapping[str, str], name: str, default: int, *, least: int = 1, most: int) -> int:
     value = environment.get(name) or str(default)
-    if not (value.isascii() and value.isdigit() and least <= int(value) <= most):
+    if not (_WHOLE.fullmatch(value) and least <= int(value) <= most):
         msg = f"{name}={value!r} is not a number from {least} to {most}"
         raise SettingsError(msg)
     return int(value)

@@ -35,7 +35,7 @@ class OrderedStep(Model):
     def _of_its_kind(cls, value: object, info: Any) -> object:  # noqa: ANN401 - pydantic's ValidationInfo is generic
         if isinstance(value, Action):
             return value
-        return find(info.data["action_name"]).model_validate(value)
+        return find(info.data.get("action_name", "")).model_validate(value)
 
 
 class RunOrder(Model):

@@ -171,7 +171,7 @@ async def test_without_any_operator_a_command_puts_everything_back(stage: Stage)
     assert await command.end() == 0
     assert restored(stage)
     assert "team/api: restored" in command.log
-    assert "2 of 2 Ingresses are off their maintenance page" in command.log
+    assert "2 of 2 targets are off their maintenance page" in command.log
 
 
 async def test_what_a_command_put_back_an_operator_that_returns_leaves_alone(stage: Stage) -> None:

@@ -38,6 +38,8 @@ IN_WATCHED_NAMESPACES: Final = {
         "events": {"create"},
     },
     "networking.k8s.io": {"ingresses": {"get", "list", "watch", "patch"}},
+    "gateway.networking.k8s.io": {"httproutes": {"get", "list", "patch"}},
+    "traefik.io": {"ingressroutes": {"get", "list", "patch"}},
     "apps": {"deployments": {"get", "create", "patch", "delete"}},
     "discovery.k8s.io": {"endpointslices": {"list"}},
 }

@@ -64,6 +64,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   # patch: maintenance mode and the way back.
   resources: [ingresses]
   verbs: [get, list, watch, patch]
+- apiGroups: [gateway.networking.k8s.io]
+  # patch: maintenance mode and the way back. Not watched, because there may be no such kind.
+  resources: [httproutes]
+  verbs: [get, list, patch]
+- apiGroups: [traefik.io]
+  # The same.
+  resources: [ingressroutes]
+  verbs: [get, list, patch]
 - apiGroups: [apps]
   # The maintenance page.
   resources: [deployments]

@@ -90,8 +90,8 @@ KINDS: Final = (
         kind="MaintenanceWindow",
         plural="maintenancewindows",
         short="mw",
-        description="A time for maintenance: what runs in it, which Ingresses show a maintenance page meanwhile, and "
-        "how it is verified.",
+        description="A time for maintenance: what runs in it, which Ingresses and routes show a maintenance page "
+        "meanwhile, and how it is verified.",
         spec=WindowSpec,
         status=WindowStatus,
         columns=(

@@ -40,7 +40,7 @@ COMMANDS: Final[Mapping[str, tuple[Callable[[], int], str]]] = {
     "operator": (_operator, "run the operator (needs UPKEEP_IMAGE and UPKEEP_NAMESPACE)"),
     "run": (_run, "execute the steps of a run inside a Job's Pod"),
     "page": (_page, "serve a maintenance page inside its Pod"),
-    "restore": (_restore, "take Ingresses off their maintenance page without the operator"),
+    "restore": (_restore, "take everything off its maintenance page without the operator"),
     "version": (_version, "print the version"),
 }
 

@@ -1,6 +1,6 @@
-"""`upkeep restore`: takes Ingresses off their maintenance page without the operator.
+"""`upkeep restore`: takes Ingresses and routes off their maintenance page without the operator.
 
-It needs nothing but the kubeconfig of somebody who may patch Ingresses: the undo records stand on the Ingresses.
+It needs nothing but the kubeconfig of somebody who may patch them: the undo records stand on the objects themselves.
 """
 
 import argparse
@@ -10,47 +10,58 @@ from collections.abc import Sequence
 
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import ApiError
-from upkeep.cluster.resources import INGRESSES
-from upkeep.domain.maintenance import MODE_LABEL, UndoRecordError, forget_ownership, holders, release
+from upkeep.cluster.resources import INGRESSES, TARGETS, Resource
+from upkeep.controller.targets import in_maintenance
+from upkeep.domain.maintenance import UndoRecordError, forget_ownership, holders, release
 
 
 def main(arguments: Sequence[str]) -> int:
     """Restore; the exit code is 0 when nothing is left on a page."""
     parser = argparse.ArgumentParser(prog="upkeep restore", description=__doc__)
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--all", action="store_true", help="every Ingress in maintenance mode, in all namespaces")
-    which.add_argument("name", nargs="?", help="one Ingress")
-    parser.add_argument("-n", "--namespace", default="default", help="namespace of the Ingress")
+    which.add_argument("--all", action="store_true", help="everything in maintenance mode, in all namespaces")
+    which.add_argument("target", nargs="?", type=_target, help="one of them: shop or ingress/shop, httproute/shop, …")
+    parser.add_argument("-n", "--namespace", default="default", help="namespace of the target")
     chosen = parser.parse_args(arguments)
-    return asyncio.run(_restore(None if chosen.all else (chosen.namespace, chosen.name)))
+    return asyncio.run(_restore(chosen.namespace, None if chosen.all else chosen.target))
 
 
-async def _restore(wanted: tuple[str, str] | None) -> int:
+def _target(text: str) -> tuple[Resource, str]:
+    kind, _, name = text.rpartition("/")
+    known = {resource.kind.lower(): resource for resource in TARGETS.values()}
+    if kind and kind.lower() not in known:
+        msg = f"{kind} cannot be in maintenance mode; the kinds are: {', '.join(known)}"
+        raise argparse.ArgumentTypeError(msg)
+    return known.get(kind.lower(), INGRESSES), name
+
+
+async def _restore(namespace: str, wanted: tuple[Resource, str] | None) -> int:
     async with await Client.connect() as client:
         if wanted:
-            found = [await client.get(INGRESSES, *wanted)]
+            resource, name = wanted
+            found = [await client.get(resource, namespace, name)]
         else:
-            pages = client.list_pages(INGRESSES, selector=f"{MODE_LABEL}=on")
-            found = [item async for page in pages for item in page["items"]]
-        results = [await _restore_one(client, ingress) for ingress in found]
-    sys.stdout.write(f"{sum(results)} of {len(results)} Ingresses are off their maintenance page.\n")
+            found = [item for resource in TARGETS.values() for item in await in_maintenance(client, resource, None)]
+        results = [await _restore_one(client, item) for item in found]
+    sys.stdout.write(f"{sum(results)} of {len(results)} targets are off their maintenance page.\n")
     return 0 if all(results) else 1
 
 
-async def _restore_one(client: Client, ingress: Object) -> bool:
-    namespace, name = ingress["metadata"]["namespace"], ingress["metadata"]["name"]
+async def _restore_one(client: Client, item: Object) -> bool:
+    resource, namespace, name = TARGETS[item["kind"]], item["metadata"]["namespace"], item["metadata"]["name"]
+    title = f"{resource.kind} {namespace}/{name}"
     try:
-        answer = release(ingress, *(holder.uid for holder in holders(ingress)))
+        answer = release(item, *(holder.uid for holder in holders(item)))
         if answer.patch is None:
-            sys.stdout.write(f"{namespace}/{name}: {'; '.join(answer.conflicts) or 'not in maintenance mode'}\n")
+            sys.stdout.write(f"{title}: {'; '.join(answer.conflicts) or 'not in maintenance mode'}\n")
             return not answer.conflicts
-        restored = await client.patch(INGRESSES, namespace, name, answer.patch)
+        restored = await client.patch(resource, namespace, name, answer.patch)
         if forget := forget_ownership(restored):
-            await client.patch(INGRESSES, namespace, name, forget)
+            await client.patch(resource, namespace, name, forget)
     except (ApiError, UndoRecordError) as problem:
-        sys.stderr.write(f"{namespace}/{name}: {problem}\n")
+        sys.stderr.write(f"{title}: {problem}\n")
         return False
     for conflict in answer.conflicts:
-        sys.stdout.write(f"{namespace}/{name}: left as it is: {conflict}\n")
-    sys.stdout.write(f"{namespace}/{name}: restored\n")
+        sys.stdout.write(f"{title}: left as it is: {conflict}\n")
+    sys.stdout.write(f"{title}: restored\n")
     return True

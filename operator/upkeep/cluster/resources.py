@@ -40,6 +40,8 @@ BACKUPS: Final = Resource(GROUP, VERSION, "backuppolicies", "BackupPolicy")
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")
 PODS: Final = Resource("", "v1", "pods", "Pod")
 INGRESSES: Final = Resource("networking.k8s.io", "v1", "ingresses", "Ingress")
+HTTP_ROUTES: Final = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
+INGRESS_ROUTES: Final = Resource("traefik.io", "v1alpha1", "ingressroutes", "IngressRoute")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
 SERVICES: Final = Resource("", "v1", "services", "Service")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
@@ -50,7 +52,13 @@ LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 OWNERS: Final = (TASKS, WINDOWS, BACKUPS)
 """The custom resources that are reconciled."""
 
+ROUTES: Final = (HTTP_ROUTES, INGRESS_ROUTES)
+"""What can be put into maintenance mode besides Ingresses; a cluster may not know these kinds."""
+
+TARGETS: Final = {resource.kind: resource for resource in (INGRESSES, *ROUTES)}
+"""What can be put into maintenance mode, by kind."""
+
 BY_KIND: Final = {
     resource.kind: resource
-    for resource in (TASKS, WINDOWS, BACKUPS, JOBS, PODS, INGRESSES, DEPLOYMENTS, SERVICES, CONFIG_MAPS)
+    for resource in (TASKS, WINDOWS, BACKUPS, JOBS, PODS, INGRESSES, *ROUTES, DEPLOYMENTS, SERVICES, CONFIG_MAPS)
 }

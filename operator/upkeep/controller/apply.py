@@ -19,7 +19,6 @@ from upkeep.cluster.resources import (
     BY_KIND,
     CONFIG_MAPS,
     DEPLOYMENTS,
-    INGRESSES,
     JOBS,
     SERVICES,
     WINDOWS,
@@ -33,7 +32,7 @@ from upkeep.domain.decision import (
     Decision,
     DeleteJob,
     HoldFinalizer,
-    PatchIngress,
+    PatchTarget,
     RemovePage,
     ShowPage,
     StartRun,
@@ -95,8 +94,8 @@ class Applier:
                 await self._stop_job(resource["metadata"]["namespace"], action)
             case DeleteJob():
                 await self._delete_job(resource["metadata"]["namespace"], action)
-            case PatchIngress():
-                await self._patch_ingress(resource["metadata"]["namespace"], action)
+            case PatchTarget():
+                await self._patch_target(resource["metadata"]["namespace"], action)
             case ShowPage():
                 await self._show_page(resource, action)
             case RemovePage():
@@ -144,11 +143,11 @@ class Applier:
         except (NotFoundError, ConflictError):
             logger.debug("A Job was gone already.", extra={"job": action.name})
 
-    async def _patch_ingress(self, namespace: str, action: PatchIngress) -> None:
+    async def _patch_target(self, namespace: str, action: PatchTarget) -> None:
         try:
-            await self._client.patch(INGRESSES, namespace, action.name, action.patch)
+            await self._client.patch(BY_KIND[action.kind], namespace, action.name, action.patch)
         except NotFoundError:
-            logger.info("An Ingress was deleted meanwhile.", extra={"ingress": action.name})
+            logger.info("A target was deleted meanwhile.", extra={"target": f"{action.kind}/{action.name}"})
 
     async def _show_page(self, resource: Object, action: ShowPage) -> None:
 

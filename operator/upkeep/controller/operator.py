@@ -141,6 +141,7 @@ class Operator:
             applier=self._applier,
             metrics=self._metrics,
             clock=_utc_now,
+            namespaces=self._settings.watch_namespaces,
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._leadership.keep(), name="lease")

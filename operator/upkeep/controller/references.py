@@ -7,7 +7,12 @@ must never stop the watches or a decision about another resource; what is wrong 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from upkeep.api.window import TaskState
+from pydantic import ValidationError
+
+from upkeep.api.window import Target, TaskState
+from upkeep.cluster.resources import TARGETS
+from upkeep.domain.maintenance import DEFAULT_KIND
+from upkeep.domain.window import TargetRef
 
 
 def windows_of(resource: Mapping[str, Any]) -> list[str]:
@@ -21,11 +26,24 @@ def planned_tasks(resource: Mapping[str, Any]) -> list[str]:
     return list(_names(plan.get("tasks")))
 
 
-def targets_of(resource: Mapping[str, Any]) -> list[str]:
-    """Names of the Ingresses that a window's spec names, or that its status still remembers; each once."""
-    mode = _mapping(_mapping(resource.get("spec")).get("maintenanceMode"))
-    remembered = occurrence_of(resource).get("targets")
-    return list(dict.fromkeys((*_names(mode.get("targets")), *_names(remembered))))
+def targets_of(resource: Mapping[str, Any]) -> list[TargetRef]:
+    """What a window's spec names for its maintenance mode, or its status still remembers; each once."""
+    listed = (*_targets(resource), *_items(occurrence_of(resource).get("targets")))
+    found = (_named_target(_mapping(item)) for item in listed)
+    return list(dict.fromkeys(ref for ref in found if ref is not None))
+
+
+def selectors_of(resource: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Kinds and label selectors, as in a list's parameter, by which a window chooses what to put on a page."""
+    chosen = []
+    for target in _targets(resource):
+        try:
+            read = Target.model_validate(target)
+        except ValidationError:
+            continue
+        if read.selector is not None:
+            chosen.append((read.kind, read.selector.query))
+    return list(dict.fromkeys(chosen))
 
 
 def occurrence_of(resource: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -41,6 +59,17 @@ def jobs_under_way(resource: Mapping[str, Any]) -> list[str]:
     planned = (_mapping(task) for task in _items(occurrence_of(resource).get("tasks")))
     named += [task.get("job") for task in planned if task.get("state") == TaskState.RUNNING]
     return list(dict.fromkeys(name for name in named if name and isinstance(name, str)))
+
+
+def _targets(resource: Mapping[str, Any]) -> list[Any]:
+    return _items(_mapping(_mapping(resource.get("spec")).get("maintenanceMode")).get("targets"))
+
+
+def _named_target(target: Mapping[str, Any]) -> TargetRef | None:
+    kind, name = target.get("kind", DEFAULT_KIND), target.get("name")
+    return (
+        TargetRef(kind, name) if isinstance(kind, str) and kind in TARGETS and name and isinstance(name, str) else None
+    )
 
 
 def _names(items: object) -> Iterator[str]:

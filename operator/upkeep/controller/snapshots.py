@@ -1,20 +1,17 @@
-"""Takes the snapshot that a decision looks at: from the cache, and for Ingresses from the API server itself.
-
-An Ingress is read just before a decision about it, because it belongs to somebody else and is never watched as a whole.
-"""
+"""Takes the snapshot that a decision looks at: from the cache, and for targets from the API server itself."""
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from upkeep.cluster.cache import Cache, Key
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import NotFoundError
-from upkeep.cluster.resources import ENDPOINT_SLICES, INGRESSES, JOBS, TASKS, WINDOWS
-from upkeep.controller.references import jobs_under_way, occurrence_of, planned_tasks, targets_of, windows_of
+from upkeep.cluster.resources import ENDPOINT_SLICES, JOBS, TASKS, WINDOWS
+from upkeep.controller.references import jobs_under_way, occurrence_of, planned_tasks, windows_of
+from upkeep.controller.targets import read_targets
 from upkeep.domain.backup import BackupSnapshot
 from upkeep.domain.run import Run, observe
 from upkeep.domain.task import TaskSnapshot
@@ -57,7 +54,7 @@ class Snapshots:
         occurrence = occurrence_of(resource)
         awaited = bool(occurrence.get("pageShown")) and "openedAt" not in occurrence and "closedAt" not in occurrence
         targets, ready = await asyncio.gather(
-            self._ingresses(namespace, targets_of(resource)),
+            read_targets(self._client, resource),
             self._page_ready(namespace, page) if awaited else _nobody_looked(),
         )
         await self._look_for_jobs(resource)
@@ -69,7 +66,8 @@ class Snapshots:
             tasks=present,
             runs=self._runs(self._cache.jobs_in_window(uid)),
             busy=frozenset(name for name, task in present.items() if self._busy(task, uid)),
-            targets=targets,
+            targets=targets.found,
+            unknown_kinds=targets.unknown_kinds,
             page_service=page,
             page_ready=ready,
             now=now,
@@ -102,17 +100,6 @@ class Snapshots:
     def _busy(self, task: Object, window_uid: str) -> bool:
         runs = self._runs(self._cache.jobs_of(task["metadata"]["uid"]))
         return any(run.active and run.occasion.window_uid != window_uid for run in runs)
-
-    async def _ingresses(self, namespace: str, names: Iterable[str]) -> dict[str, Any]:
-        wanted = list(names)
-        found = await asyncio.gather(*(self._ingress(namespace, name) for name in wanted))
-        return {name: ingress for name, ingress in zip(wanted, found, strict=True) if ingress is not None}
-
-    async def _ingress(self, namespace: str, name: str) -> Object | None:
-        try:
-            return await self._client.get(INGRESSES, namespace, name)
-        except NotFoundError:
-            return None
 
     async def _page_ready(self, namespace: str, page: str) -> bool:
         selector = f"kubernetes.io/service-name={page}"

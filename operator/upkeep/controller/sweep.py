@@ -1,21 +1,23 @@
-"""The net below maintenance mode: no Ingress stays on a page for a window that is gone or long over.
+"""The net below maintenance mode: no Ingress and no route stays on a page for a window that is gone or long over.
 
 Windows bring their own targets back. This is for what they cannot: a window that was removed by force, an operator
-that was away, a status that was lost. It reads only what stands on the Ingresses themselves.
+that was away, a status that was lost. It reads only what stands on the objects themselves.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from itertools import product
 
-from upkeep.cluster.cache import Cache, Key
+from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import ApiError, ConflictError, NotFoundError
-from upkeep.cluster.resources import INGRESSES, WINDOWS
+from upkeep.cluster.resources import INGRESSES, ROUTES, WINDOWS, Resource
 from upkeep.controller.apply import Applier
 from upkeep.controller.metrics import Metrics
 from upkeep.controller.snapshots import Snapshots
+from upkeep.controller.targets import in_maintenance
 from upkeep.domain.decision import Announce, EventType
 from upkeep.domain.identity import Identity
 from upkeep.domain.maintenance import Holder, UndoRecordError, forget_ownership, release, stale_holders
@@ -24,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sweep:
-    """Restores Ingresses that nobody has a right to any more."""
+    """Restores what nobody has a right to any more."""
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class Sweep:
         applier: Applier,
         metrics: Metrics,
         clock: Callable[[], datetime],
+        namespaces: tuple[str, ...] = (),
     ) -> None:
         self._client = client
         self._cache = cache
@@ -42,6 +45,7 @@ class Sweep:
         self._applier = applier
         self._metrics = metrics
         self._clock = clock
+        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
         self._complaints: dict[Key, str] = {}
 
     async def run(self, every: float) -> None:
@@ -51,42 +55,56 @@ class Sweep:
             await asyncio.sleep(every)
 
     async def once(self) -> None:
-        """Look at every Ingress in maintenance mode; the failure of one never reaches another."""
+        """Look at everything in maintenance mode; the failure of one never reaches another."""
         live = self._snapshots.live_windows()
-        for key in self._cache.keys(INGRESSES):
-            ingress = self._cache.get(key)
-            if ingress is None:
-                continue
+        for resource, held in [*self._ingresses(), *await self._routes()]:
+            key = key_of(resource, held)
             try:
-                await self._restore(ingress, live)
+                await self._restore(resource, held, live)
                 self._complaints.pop(key, None)
             except UndoRecordError as problem:
-                await self._complain(key, ingress, str(problem))
+                await self._complain(key, held, str(problem))
             except NotFoundError:
                 continue
             except (ApiError, ConflictError) as problem:
-                logger.warning("An Ingress will be swept again: %s", problem, extra={"ingress": key.name})
+                logger.warning(
+                    "A target will be swept again: %s", problem, extra={"target": f"{key.plural}/{key.name}"}
+                )
 
-    async def _restore(self, known: Object, live: frozenset[str]) -> None:
+    def _ingresses(self) -> list[tuple[Resource, Object]]:
+        known = (self._cache.get(key) for key in self._cache.keys(INGRESSES))
+        return [(INGRESSES, ingress) for ingress in known if ingress]
+
+    async def _routes(self) -> list[tuple[Resource, Object]]:
+        """Routes are not watched, because there may be no such kind today, and one tomorrow."""
+        found: list[tuple[Resource, Object]] = []
+        for resource, namespace in product(ROUTES, self._namespaces):
+            try:
+                found += [(resource, item) for item in await in_maintenance(self._client, resource, namespace)]
+            except ApiError as problem:
+                logger.warning("The %s in maintenance mode cannot be listed: %s", resource.plural, problem)
+        return found
+
+    async def _restore(self, resource: Resource, known: Object, live: frozenset[str]) -> None:
         stale = stale_holders(known, now=self._clock(), live=live)
         if not stale:
             return
         namespace, name = known["metadata"]["namespace"], known["metadata"]["name"]
         gone = [holder for holder in stale if holder.uid in live or not await self._exists(namespace, holder)]
-        ingress = await self._client.get(INGRESSES, namespace, name)
-        answer = release(ingress, *(holder.uid for holder in gone))
+        target = await self._client.get(resource, namespace, name)
+        answer = release(target, *(holder.uid for holder in gone))
         if answer.patch is None:
             return
-        released = await self._client.patch(INGRESSES, namespace, name, answer.patch)
+        released = await self._client.patch(resource, namespace, name, answer.patch)
         self._metrics.swept()
         names = ", ".join(holder.window for holder in gone)
-        await self._say(ingress, "Restored", f"taken off the maintenance page: {names} is over or gone")
+        await self._say(target, "Restored", f"taken off the maintenance page: {names} is over or gone")
         for conflict in answer.conflicts:
             self._metrics.conflicted()
-            await self._say(ingress, "RestoreConflict", conflict)
+            await self._say(target, "RestoreConflict", conflict)
         forget = forget_ownership(released) if answer.restored else None
         if forget:
-            await self._client.patch(INGRESSES, namespace, name, forget)
+            await self._client.patch(resource, namespace, name, forget)
 
     async def _exists(self, namespace: str, holder: Holder) -> bool:
         """Asks the API server itself: a cache that is behind must never end somebody's maintenance."""
@@ -96,12 +114,12 @@ class Sweep:
             return False
         return bool(window["metadata"]["uid"] == holder.uid)
 
-    async def _complain(self, key: Key, ingress: Object, text: str) -> None:
+    async def _complain(self, key: Key, target: Object, text: str) -> None:
         """Say what only a person can mend, once and not at every sweep."""
         if self._complaints.get(key) != text:
             self._complaints[key] = text
-            await self._say(ingress, "UndoRecordUnreadable", text)
+            await self._say(target, "UndoRecordUnreadable", text)
 
-    async def _say(self, ingress: Object, reason: str, message: str) -> None:
-        whole = {**ingress, "kind": INGRESSES.kind}
-        await self._applier.say(Identity.of(whole), Announce(type=EventType.WARNING, reason=reason, message=message))
+    async def _say(self, target: Object, reason: str, message: str) -> None:
+        warning = Announce(type=EventType.WARNING, reason=reason, message=message)
+        await self._applier.say(Identity.of(target), warning)

@@ -73,9 +73,10 @@ class RemovePage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PatchIngress:
-    """Write to an Ingress, as one JSON Patch that fails when the Ingress has moved on."""
+class PatchTarget:
+    """Write to an Ingress or a route, as one JSON Patch that fails when the object has moved on."""
 
+    kind: str
     name: str
     patch: Patch
 
@@ -103,7 +104,7 @@ class Announce:
     message: str
 
 
-Action = StartRun | StopJob | DeleteJob | ShowPage | RemovePage | PatchIngress | HoldFinalizer
+Action = StartRun | StopJob | DeleteJob | ShowPage | RemovePage | PatchTarget | HoldFinalizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

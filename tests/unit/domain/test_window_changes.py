@@ -7,7 +7,7 @@ import pytest
 
 from unit.domain.cluster import GOOD, at, minutes, said
 from unit.domain.windowworld import WindowWorld, ingress
-from upkeep.domain.decision import PatchIngress
+from upkeep.domain.decision import PatchTarget
 from upkeep.domain.maintenance import semantically_equal
 
 TARGETS: Final = [{"kind": "Ingress", "name": "web"}, {"kind": "Ingress", "name": "api"}]
@@ -150,7 +150,7 @@ def test_a_target_that_is_taken_out_between_two_patches_is_let_go() -> None:
     world.act()
     decision = world.act(crash_after=2)
     assert decision is not None
-    assert [type(action) for action in decision.actions] == [PatchIngress, PatchIngress]
+    assert [type(action) for action in decision.actions] == [PatchTarget, PatchTarget]
     assert world.swapped() == ["web", "api"]
     world.edit(maintenanceMode={"targets": TARGETS[:1]})
 

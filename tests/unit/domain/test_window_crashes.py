@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from unit.domain.cluster import BAD, GOOD, Object, at, minutes, resource
 from unit.domain.windowworld import WindowWorld, ingress
 from upkeep.domain import window
-from upkeep.domain.decision import Decision, PatchIngress, StartRun
+from upkeep.domain.decision import Decision, PatchTarget, StartRun
 from upkeep.domain.identity import FINALIZER
 from upkeep.domain.instants import read_instant
 from upkeep.domain.maintenance import MODE_LABEL, semantically_equal
@@ -83,7 +83,7 @@ class Fragile(WindowWorld):
                 assert self.now < read_instant(occurrence["endTime"]), "nothing starts after the end"
                 assert self.now >= read_instant(occurrence["startTime"]), "nothing starts before the start"
 
-    def _patch(self, action: PatchIngress) -> None:
+    def _patch(self, action: PatchTarget) -> None:
         before = self.swapped()
         super()._patch(action)
         if action.name in self.swapped() and action.name not in before:

@@ -12,7 +12,7 @@ from upkeep.api.window import WindowStatus
 from upkeep.controller.apply import dump
 from upkeep.domain.decision import Decision, StartRun
 from upkeep.domain.maintenance import semantically_equal
-from upkeep.domain.window import WindowSnapshot, decide
+from upkeep.domain.window import TargetRef, WindowSnapshot, decide
 
 GOOD_SPEC: Final[dict[str, Any]] = {
     "schedule": "0 2 * * SUN#1",
@@ -47,7 +47,7 @@ def decided(spec: object, status: object = None, tasks: dict[str, Any] | None = 
         tasks=tasks or {},
         runs=[],
         busy=frozenset(),
-        targets={"web": ingress("web")},
+        targets={TargetRef("Ingress", "web"): ingress("web")},
         page_service="page",
         page_ready=True,
         now=at("02:00"),

@@ -8,7 +8,7 @@ from typing import Any
 import jsonpatch
 
 from unit.domain.cluster import BAD, GOOD, Jobs, Object, edited, resource, status_written
-from upkeep.controller.references import occurrence_of, planned_tasks, targets_of
+from upkeep.controller.references import occurrence_of, planned_tasks, selectors_of, targets_of
 from upkeep.domain import task, window
 from upkeep.domain.decision import (
     Action,
@@ -16,7 +16,7 @@ from upkeep.domain.decision import (
     Decision,
     DeleteJob,
     HoldFinalizer,
-    PatchIngress,
+    PatchTarget,
     RemovePage,
     ShowPage,
     StartRun,
@@ -26,9 +26,8 @@ from upkeep.domain.identity import FINALIZER, OWNER_NAME_LABEL
 from upkeep.domain.instants import write_instant
 from upkeep.domain.maintenance import MODE_LABEL
 from upkeep.domain.task import TaskSnapshot
-from upkeep.domain.window import WindowSnapshot
+from upkeep.domain.window import TargetRef, WindowSnapshot
 
-UID = "uid-sunday"
 TASK_SPEC = {"job": {"image": "localhost/work"}}
 LONGEST_BURST = 15
 """Decisions at one instant; more would be an operator that runs in circles."""
@@ -99,7 +98,8 @@ class WindowWorld:
         return dict(occurrence_of(self.live))
 
     def snapshot(self) -> WindowSnapshot:
-        owned = {start.name for start in self.jobs.started if start.occasion.window_uid == UID}
+        uid = self.live["metadata"]["uid"]
+        owned = {start.name for start in self.jobs.started if start.occasion.window_uid == uid}
         runs = self.jobs.runs()
         return WindowSnapshot(
             resource=self.live,
@@ -112,7 +112,7 @@ class WindowWorld:
                     run.active and run.name not in owned and run.owner_uid == item["metadata"]["uid"] for run in runs
                 )
             ),
-            targets={name: self.ingresses[name] for name in targets_of(self.live) if name in self.ingresses},
+            targets=self._targets(),
             page_service="upkeep-page-sunday",
             page_ready=self._page_ready(),
             now=self.now,
@@ -185,14 +185,14 @@ class WindowWorld:
                 self.pages_shown += 1
             case RemovePage():
                 self.page = None
-            case PatchIngress():
+            case PatchTarget():
                 self._patch(action)
             case HoldFinalizer():
                 others = [name for name in self.live["metadata"].get("finalizers", []) if name != FINALIZER]
                 self.live["metadata"]["finalizers"] = [*others, FINALIZER] if action.held else others
                 self._vanish()
 
-    def _patch(self, action: PatchIngress) -> None:
+    def _patch(self, action: PatchTarget) -> None:
         if action.name not in self.ingresses:
             return
         before = self.ingresses[action.name]
@@ -208,6 +208,12 @@ class WindowWorld:
         metadata = self.live["metadata"]
         if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
             self.window, self.page = None, None
+
+    def _targets(self) -> dict[TargetRef, Object]:
+        """What it names or remembers; and, where it selects, everything: a domain that trusts no list is the better."""
+        named = {ref.name for ref in targets_of(self.live)}
+        found = self.ingresses if selectors_of(self.live) else named
+        return {TargetRef("Ingress", name): item for name, item in self.ingresses.items() if name in found}
 
     def _page_ready(self) -> bool | None:
         known = self.occurrence

@@ -7,11 +7,12 @@ overwrite what somebody else changed meanwhile, or leave a record behind without
 record. Each of its patches is therefore one write that the API server refuses as a whole when the object has moved on.
 """
 
+from upkeep.api.window.maintenance import MODE_LABEL
+from upkeep.domain.maintenance.backend import DEFAULT_KIND
 from upkeep.domain.maintenance.comparison import semantically_equal
 from upkeep.domain.maintenance.ownership import forget_ownership
 from upkeep.domain.maintenance.patch import Patch
 from upkeep.domain.maintenance.record import (
-    MODE_LABEL,
     UNDO_ANNOTATION,
     UNTIL_ANNOTATION,
     WINDOW_ANNOTATION,
@@ -24,6 +25,7 @@ from upkeep.domain.maintenance.staleness import GRACE, stale_holders
 from upkeep.domain.maintenance.swapping import Release, release, swap
 
 __all__ = [
+    "DEFAULT_KIND",
     "GRACE",
     "MODE_LABEL",
     "UNDO_ANNOTATION",

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
 from upkeep.actions.fields import Model
+from upkeep.api.window.maintenance import MODE_LABEL
 from upkeep.domain.instants import write_instant
 from upkeep.domain.maintenance.backend import DEFAULT_PLACE, Backend, Place, Slot, titled
 from upkeep.domain.maintenance.dialects import page_backend
@@ -23,8 +24,6 @@ WINDOW_ANNOTATION: Final = "upkeep.dev/maintenance-window"
 """Name of the window that comes last to an end."""
 UNTIL_ANNOTATION: Final = "upkeep.dev/maintenance-until"
 """When that window ends, in RFC 3339."""
-MODE_LABEL: Final = "upkeep.dev/maintenance-mode"
-"""`on` while the object is in maintenance mode."""
 MODE_ON: Final = "on"
 OUR_ANNOTATIONS: Final = frozenset({UNDO_ANNOTATION, WINDOW_ANNOTATION, UNTIL_ANNOTATION})
 OUR_LABELS: Final = frozenset({MODE_LABEL})

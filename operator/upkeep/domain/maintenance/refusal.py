@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from upkeep.api.window.maintenance import MODE_LABEL
 from upkeep.domain.maintenance.backend import kind_of, titled
 from upkeep.domain.maintenance.dialects import slots
 from upkeep.domain.maintenance.ingress import INGRESS
-from upkeep.domain.maintenance.record import MODE_LABEL, MODE_ON, UNDO_ANNOTATION
+from upkeep.domain.maintenance.record import MODE_ON, UNDO_ANNOTATION
 
 
 @dataclass(frozen=True, slots=True)

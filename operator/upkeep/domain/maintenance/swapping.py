@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from upkeep.api.window.maintenance import MODE_LABEL
 from upkeep.domain.maintenance.backend import described, titled
 from upkeep.domain.maintenance.dialects import slots
 from upkeep.domain.maintenance.matching import matching
 from upkeep.domain.maintenance.patch import Patch, replaced, unchanged, with_entries, without_entries
 from upkeep.domain.maintenance.record import (
-    MODE_LABEL,
     MODE_ON,
     OUR_ANNOTATIONS,
     OUR_LABELS,

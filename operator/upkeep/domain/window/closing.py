@@ -29,7 +29,8 @@ def closed(stage: Stage, ending: Ending | Cause) -> Stage:
         return replace(stage, phase=stage.phase or phase).doing(*step.patches).waking(stage.now)
     if stage.finalizer_held:
         stage = stage.doing(HoldFinalizer(held=False))
-    page = stage.current.page_shown or bool(step.targets)  # also where making it was the last thing that was done
+    # Also where making it was the last thing that was done.
+    page = stage.current.page_shown or bool(step.targets) or bool(stage.spec and stage.spec.maintenance_mode)
     overrun = stage.spec.overrun if stage.spec else Overrun.FINISH
     if overrun is Overrun.STOP:
         stage = stage.doing(*still_running(stage.snapshot, stage.current.tasks))

@@ -1,12 +1,14 @@
 """Maintenance mode of a window's targets: what to write to go in and out, and where each target stands."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from upkeep.api.window import MaintenanceMode, Target, TargetState, TargetStatus
-from upkeep.domain.decision import Announce, EventType, PatchIngress
+from upkeep.domain.conditions import Problem
+from upkeep.domain.decision import Announce, EventType, PatchTarget
+from upkeep.domain.instants import read_optional
 from upkeep.domain.maintenance import (
     Holder,
     Refusal,
@@ -17,9 +19,18 @@ from upkeep.domain.maintenance import (
     release,
     swap,
 )
-from upkeep.domain.window.snapshot import Manifest, WindowSnapshot
+from upkeep.domain.window.snapshot import Manifest, TargetRef, WindowSnapshot
 
 PAGE_PORT: Final = 80
+
+_ORIGINS: Final[Mapping[str, str]] = {
+    "HTTPRoute": "the Gateway API (gateway.networking.k8s.io/v1)",
+    "IngressRoute": "Traefik's resources (traefik.io/v1alpha1)",
+}
+"""What brings a kind that a cluster may not know."""
+_NOTHING_TO_SWAP: Final = "NoBackend"
+_JOINS: Final = frozenset({TargetState.NORMAL, TargetState.MISSING, TargetState.REFUSED})
+"""Where a target of an open window stands that was never in maintenance mode, so that it may still come to be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +38,7 @@ class ModeStep:
     """What to do about the targets now, and where they stand."""
 
     targets: tuple[TargetStatus, ...]
-    patches: tuple[PatchIngress, ...] = ()
+    patches: tuple[PatchTarget, ...] = ()
     events: tuple[Announce, ...] = ()
 
     @property
@@ -43,94 +54,191 @@ class ModeStep:
 
 def survey(snapshot: WindowSnapshot, mode: MaintenanceMode) -> tuple[TargetStatus, ...]:
     """Where the targets stand while the window is closed."""
-    return tuple(_surveyed(snapshot, target) for target in mode.targets)
+    return tuple(_surveyed(snapshot, ref) for ref in _wanted(snapshot, mode))
+
+
+def mode_problem(snapshot: WindowSnapshot, mode: MaintenanceMode) -> Problem | None:
+    """What is wrong with the targets; None where each can be put into maintenance mode."""
+    for status in survey(snapshot, mode):
+        if status.state is TargetState.MISSING:
+            return Problem(reason="TargetNotFound", message=status.message)
+        if status.state is TargetState.REFUSED:
+            return Problem(reason="TargetRefused", message=status.message)
+    for target in mode.targets:
+        if target.selector and not any(_selects(target, ref, item) for ref, item in snapshot.targets.items()):
+            what = _unknown(target.kind) if target.kind in snapshot.unknown_kinds else _unmatched(target)
+            return Problem(reason="TargetNotFound", message=what)
+    return None
 
 
 def enter(
-    snapshot: WindowSnapshot, mode: MaintenanceMode, before: tuple[TargetStatus, ...], *, until: datetime
+    snapshot: WindowSnapshot,
+    mode: MaintenanceMode,
+    before: tuple[TargetStatus, ...],
+    *,
+    until: datetime,
+    opened: datetime | None = None,
 ) -> ModeStep:
-    """What puts every target into maintenance mode, and lets go of those that are none any more."""
+    """What puts every target into maintenance mode, and lets go of those that are none any more.
+
+    Args:
+        snapshot: what was seen.
+        mode: the targets.
+        before: where they stood.
+        until: when the window ends.
+        opened: since when it is open; what was taken off the page by somebody after that is not put there again, but
+            what comes to be a target joins, and so does a target that was made anew.
+    """
     identity = snapshot.identity
     holder = Holder(uid=identity.uid, window=identity.name, until=until, service=snapshot.page_service, port=PAGE_PORT)
-    wanted = {target.name: target for target in mode.targets}
-    gone = leave(snapshot, tuple(target for target in before if target.name not in wanted), besides=wanted)
+    known = {_ref(target): target for target in before}
+    wanted = _wanted(snapshot, mode)
+    gone = leave(snapshot, tuple(status for ref, status in known.items() if ref not in wanted), besides=wanted)
     targets: list[TargetStatus] = list(gone.targets)
-    patches: list[PatchIngress] = list(gone.patches)
-    for target in wanted.values():
-        ingress = snapshot.targets.get(target.name)
-        if ingress is None:
-            targets.append(_missing(target))
+    patches: list[PatchTarget] = list(gone.patches)
+    events: list[Announce] = list(gone.events)
+    for ref in wanted:
+        item, status = snapshot.targets.get(ref), known.get(ref)
+        if item is None:
+            targets.append(_missing(snapshot, ref))
             continue
-        answer = swap(ingress, holder)
+        if opened and status and not _joins(status, item, opened) and not _held(item, identity.uid):
+            targets.append(_taken_off(ref, status))
+            continue
+        answer = swap(item, holder)
         if isinstance(answer, Refusal):
-            targets.append(_status(target, TargetState.REFUSED, answer.message))
+            targets.append(_status(ref, TargetState.REFUSED, answer.message))
+            if opened and status != targets[-1]:
+                events.append(_warning("TargetRefused", answer.message))
             continue
-        targets.append(_status(target, TargetState.MAINTENANCE))
+        targets.append(_status(ref, TargetState.MAINTENANCE))
         if answer is not None:
-            patches.append(PatchIngress(name=target.name, patch=answer))
-    return ModeStep(targets=tuple(targets), patches=tuple(patches), events=gone.events)
+            patches.append(PatchTarget(kind=ref.kind, name=ref.name, patch=answer))
+    return ModeStep(targets=tuple(targets), patches=tuple(patches), events=tuple(events))
 
 
-def leave(snapshot: WindowSnapshot, before: tuple[TargetStatus, ...], *, besides: Container[str] = ()) -> ModeStep:
+def leave(
+    snapshot: WindowSnapshot, before: tuple[TargetStatus, ...], *, besides: Container[TargetRef] = ()
+) -> ModeStep:
     """What lets go of every target of this window but those in `besides`, whether or not the spec still names it.
 
-    A conflict stays in the status of its target, since the record of it is gone from the Ingress afterwards.
+    A conflict stays in the status of its target, since the record of it is gone from the object afterwards.
     """
-    known = {target.name: target for target in before}
+    known = {_ref(target): target for target in before}
     targets: list[TargetStatus] = []
-    patches: list[PatchIngress] = []
+    patches: list[PatchTarget] = []
     events: list[Announce] = []
-    for name in (*known, *(name for name in snapshot.targets if name not in known and name not in besides)):
-        ingress = snapshot.targets.get(name)
-        target = Target(name=name)
-        if ingress is None:
-            targets.append(_missing(target))
+    for ref in (*known, *(ref for ref in snapshot.targets if ref not in known and ref not in besides)):
+        item = snapshot.targets.get(ref)
+        if item is None:
+            targets.append(_missing(snapshot, ref))
             continue
-        answer = release(ingress, snapshot.identity.uid)
+        answer = release(item, snapshot.identity.uid)
         if answer.patch is not None:
-            patches.append(PatchIngress(name=name, patch=answer.patch))
-        elif not _held(ingress) and (forget := forget_ownership(ingress)) is not None:
-            patches.append(PatchIngress(name=name, patch=forget))
+            patches.append(PatchTarget(kind=ref.kind, name=ref.name, patch=answer.patch))
+        elif not _held(item) and (forget := forget_ownership(item)) is not None:
+            patches.append(PatchTarget(kind=ref.kind, name=ref.name, patch=forget))
         if answer.conflicts:
             message = "; ".join(answer.conflicts)
-            events.append(Announce(type=EventType.WARNING, reason="RestoreConflict", message=message[:1000]))
-            targets.append(_status(target, TargetState.CONFLICT, message))
-        elif name in known and known[name].state is TargetState.CONFLICT:
-            targets.append(known[name])
-        else:
-            targets.append(_status(target, TargetState.RESTORED))
+            events.append(_warning("RestoreConflict", message))
+            targets.append(_status(ref, TargetState.CONFLICT, message))
+        elif ref in known and known[ref].state is TargetState.CONFLICT:
+            targets.append(known[ref])
+        elif ref in known or answer.patch is not None:
+            targets.append(_status(ref, TargetState.RESTORED))
     return ModeStep(targets=tuple(targets), patches=tuple(patches), events=tuple(events))
 
 
 def holds_any(snapshot: WindowSnapshot) -> bool:
     """Whether a target is still in maintenance mode for this window."""
     uid = snapshot.identity.uid
-    return any(_held(ingress, uid) for ingress in snapshot.targets.values())
+    return any(_held(item, uid) for item in snapshot.targets.values())
 
 
-def _held(ingress: Manifest, uid: str | None = None) -> bool:
+def _wanted(snapshot: WindowSnapshot, mode: MaintenanceMode) -> dict[TargetRef, None]:
+    """The targets in the order of the spec, each once; a selected one stays a target for as long as it is held."""
+    return dict.fromkeys(ref for target in mode.targets for ref in _resolved(snapshot, target))
+
+
+def _resolved(snapshot: WindowSnapshot, target: Target) -> Iterator[TargetRef]:
+    if target.name is not None:
+        yield TargetRef(target.kind, target.name)
+        return
+    uid = snapshot.identity.uid
+    for ref, item in snapshot.targets.items():
+        if ref.kind != target.kind:
+            continue
+        # Redirects and the challenges of certificate authorities are often labelled like what they belong to.
+        if _held(item, uid) or (_selects(target, ref, item) and not _has_nothing_to_swap(item)):
+            yield ref
+
+
+def _selects(target: Target, ref: TargetRef, item: Manifest) -> bool:
+    if target.selector is None or ref.kind != target.kind:
+        return False
+    return target.selector.matches(item["metadata"].get("labels") or {})
+
+
+def _has_nothing_to_swap(item: Manifest) -> bool:
     try:
-        return any(uid is None or holder.uid == uid for holder in holders(ingress))
+        problem = None if holders(item) else refusal(item)
+    except UndoRecordError:
+        return False
+    return problem is not None and problem.reason == _NOTHING_TO_SWAP
+
+
+def _joins(status: TargetStatus, item: Manifest, opened: datetime) -> bool:
+    created = read_optional(item["metadata"].get("creationTimestamp"))
+    return status.state in _JOINS or (created is not None and created > opened)
+
+
+def _held(item: Manifest, uid: str | None = None) -> bool:
+    try:
+        return any(uid is None or holder.uid == uid for holder in holders(item))
     except UndoRecordError:
         return False
 
 
-def _surveyed(snapshot: WindowSnapshot, target: Target) -> TargetStatus:
-    ingress = snapshot.targets.get(target.name)
-    if ingress is None:
-        return _missing(target)
+def _surveyed(snapshot: WindowSnapshot, ref: TargetRef) -> TargetStatus:
+    item = snapshot.targets.get(ref)
+    if item is None:
+        return _missing(snapshot, ref)
     try:
-        holders(ingress)
+        holders(item)
     except UndoRecordError as error:
-        return _status(target, TargetState.REFUSED, str(error))
-    problem = refusal(ingress)
-    return _status(target, TargetState.REFUSED, problem.message) if problem else _status(target, TargetState.NORMAL)
+        return _status(ref, TargetState.REFUSED, str(error))
+    problem = refusal(item)
+    return _status(ref, TargetState.REFUSED, problem.message) if problem else _status(ref, TargetState.NORMAL)
 
 
-def _missing(target: Target) -> TargetStatus:
-    message = f"{target.kind} {target.name!r} does not exist in this namespace: create it or correct the name"
-    return _status(target, TargetState.MISSING, message)
+def _missing(snapshot: WindowSnapshot, ref: TargetRef) -> TargetStatus:
+    absent = f"{ref} does not exist in this namespace: create it or correct the name"
+    message = _unknown(ref.kind) if ref.kind in snapshot.unknown_kinds else absent
+    return _status(ref, TargetState.MISSING, message)
 
 
-def _status(target: Target, state: TargetState, message: str = "") -> TargetStatus:
-    return TargetStatus(kind=target.kind, name=target.name, state=state, message=message[:500])
+def _unknown(kind: str) -> str:
+    origin = _ORIGINS.get(kind, kind)
+    return f"this cluster does not know the kind {kind}: install {origin}, or take it out of maintenanceMode.targets"
+
+
+def _unmatched(target: Target) -> str:
+    return f"there is no {target} in this namespace: label what is to be in maintenance mode, or correct the selector"
+
+
+def _taken_off(ref: TargetRef, before: TargetStatus) -> TargetStatus:
+    if before.state is not TargetState.MAINTENANCE:
+        return before
+    return _status(ref, TargetState.RESTORED, "somebody took it off the maintenance page while the window was open")
+
+
+def _ref(target: TargetStatus) -> TargetRef:
+    return TargetRef(target.kind, target.name)
+
+
+def _warning(reason: str, message: str) -> Announce:
+    return Announce(type=EventType.WARNING, reason=reason, message=message[:1000])
+
+
+def _status(ref: TargetRef, state: TargetState, message: str = "") -> TargetStatus:
+    return TargetStatus(kind=ref.kind, name=ref.name, state=state, message=message[:500])

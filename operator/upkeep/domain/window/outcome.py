@@ -20,7 +20,7 @@ from upkeep.domain.conditions import Fact, Problem, merge, readiness
 from upkeep.domain.decision import Announce, EventType
 from upkeep.domain.history import Ledger, last_run_fact
 from upkeep.domain.instants import write_instant
-from upkeep.domain.window.mode import holds_any, survey
+from upkeep.domain.window.mode import holds_any, mode_problem
 from upkeep.domain.window.plan import cycle
 from upkeep.domain.window.snapshot import WindowSnapshot
 
@@ -61,11 +61,7 @@ def spec_problem(snapshot: WindowSnapshot, spec: WindowSpec) -> Problem | None:
                 message = f"verify step {step.name!r} uses connection {name!r}: add it to spec.connections"
                 return Problem(reason="ConnectionNotDefined", message=message)
     if spec.maintenance_mode:
-        for target in survey(snapshot, spec.maintenance_mode):
-            if target.state is TargetState.MISSING:
-                return Problem(reason="TargetNotFound", message=target.message)
-            if target.state is TargetState.REFUSED:
-                return Problem(reason="TargetRefused", message=target.message)
+        return mode_problem(snapshot, spec.maintenance_mode)
     return None
 
 

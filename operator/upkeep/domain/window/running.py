@@ -1,25 +1,30 @@
 """While a window is open: its plan, then its verification."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from upkeep.api.window import Verification, WindowPhase, WindowSpec
 from upkeep.domain.decision import EventType, StartRun
 from upkeep.domain.history import LOST_MESSAGE, SETTLING, settled
+from upkeep.domain.instants import read_optional
 from upkeep.domain.run import Run, run_name
 from upkeep.domain.window.closing import closed
+from upkeep.domain.window.mode import enter
 from upkeep.domain.window.outcome import Ending, task_events
 from upkeep.domain.window.plan import Course, Progress, advance, window_occasion
 from upkeep.domain.window.stage import Stage
 from upkeep.domain.work import steps_work
 
 VERIFICATION: Final = "verify"
+TARGET_POLL: Final = timedelta(seconds=10)
+"""How often an open window looks whether a target was made anew, or has come to match a selector."""
 
 
 def opened(stage: Stage) -> Stage:
     """Run the plan, verify, and close."""
     over = stage.now >= stage.end
+    stage = stage if over else _with_targets(stage)
     progress = Progress(tasks=())
     before = stage.current.tasks
     if stage.spec and stage.spec.plan:
@@ -34,6 +39,16 @@ def opened(stage: Stage) -> Stage:
         return _verified(stage, stage.spec, stage.spec.verify)
     unproven = stage.spec is not None and stage.spec.verify is not None and stage.current.verified is None
     return closed(stage, Ending.DONE if progress.over and not unproven else Ending.OVERRAN)
+
+
+def _with_targets(stage: Stage) -> Stage:
+    """Let what comes to be a target join, and go what is none any more."""
+    mode, opened_at = stage.spec.maintenance_mode if stage.spec else None, read_optional(stage.current.opened_at)
+    if mode is None or opened_at is None or not stage.current.page_shown:
+        return stage
+    step = enter(stage.snapshot, mode, tuple(stage.current.targets), until=stage.end, opened=opened_at)
+    stage = stage.becoming(targets=step.targets).doing(*step.patches).waking(stage.now + TARGET_POLL)
+    return replace(stage, events=(*stage.events, *step.events))
 
 
 def _verified(stage: Stage, spec: WindowSpec, verify: Verification) -> Stage:

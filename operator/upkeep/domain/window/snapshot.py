@@ -3,12 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from upkeep.domain.identity import Identity
 from upkeep.domain.run import Run
 
 Manifest = Mapping[str, Any]
+
+
+class TargetRef(NamedTuple):
+    """What an object in the namespace of the window is called."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +30,9 @@ class WindowSnapshot:
         tasks: the MaintenanceTasks of its plan that exist, by name.
         runs: runs that it started, of its tasks and of its verification.
         busy: names of tasks with an active run that this window did not start.
-        targets: its Ingresses that exist, by name; read just now where it is about to write to them.
+        targets: what it names or selects for its maintenance mode, and what it may hold, as far as it exists; read just
+            now.
+        unknown_kinds: kinds of targets that this cluster does not know.
         page_service: name of its page's Service.
         page_ready: whether the page answers; None where nobody looked.
         now: the time of the decision.
@@ -30,10 +42,11 @@ class WindowSnapshot:
     tasks: Mapping[str, Manifest]
     runs: Sequence[Run]
     busy: frozenset[str]
-    targets: Mapping[str, Manifest]
+    targets: Mapping[TargetRef, Manifest]
     page_service: str
     page_ready: bool | None
     now: datetime
+    unknown_kinds: frozenset[str] = frozenset()
 
     @property
     def identity(self) -> Identity:

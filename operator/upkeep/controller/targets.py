@@ -1,0 +1,111 @@
+"""Reads what windows put into maintenance mode, from the API server itself, just before a decision about it.
+
+It belongs to somebody else, is of kinds that a cluster may not know, and is never kept.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from upkeep.cluster.client import Client, Object
+from upkeep.cluster.errors import NotFoundError
+from upkeep.cluster.resources import ROUTES, TARGETS, Resource
+from upkeep.controller.references import selectors_of, targets_of
+from upkeep.domain.maintenance import MODE_LABEL
+from upkeep.domain.window import TargetRef
+
+IN_MAINTENANCE: Final = f"{MODE_LABEL}=on"
+"""The label selector of all that is in maintenance mode."""
+_MANY: Final = 16
+"""With so many of a kind, one list is cheaper than asking for each by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """What was found.
+
+    Attributes:
+        found: what exists.
+        unknown_kinds: kinds that were asked for, and that the cluster does not know.
+    """
+
+    found: Mapping[TargetRef, Object]
+    unknown_kinds: frozenset[str]
+
+
+async def read_targets(client: Client, window: Object) -> Targets:
+    """What a window names, remembers or selects.
+
+    Raises:
+        ApiError: the API server did not say.
+    """
+    namespace = window["metadata"]["namespace"]
+    named: dict[str, set[str]] = {}
+    for kind, name in targets_of(window):
+        named.setdefault(kind, set()).add(name)
+    chosen: dict[str, list[str]] = {}
+    for kind, query in selectors_of(window):
+        # What was selected before and has lost its labels since is still held.
+        chosen.setdefault(kind, [IN_MAINTENANCE]).append(query)
+    kinds = {*named, *chosen}
+    read = await asyncio.gather(
+        *(_of_kind(client, TARGETS[kind], namespace, named.get(kind, set()), chosen.get(kind, ())) for kind in kinds)
+    )
+    found = {
+        TargetRef(kind, name): item for kind, items in zip(kinds, read, strict=True) for name, item in items.items()
+    }
+    missing = {kind for kind, names in named.items() if any(TargetRef(kind, name) not in found for name in names)}
+    doubtful = {kind for kind in kinds & {route.kind for route in ROUTES} if kind in missing or kind in chosen}
+    unknown = [kind for kind in doubtful if not await _knows(client, TARGETS[kind], namespace)]
+    return Targets(found=found, unknown_kinds=frozenset(unknown))
+
+
+async def in_maintenance(client: Client, resource: Resource, namespace: str | None) -> list[Object]:
+    """All of a kind that is in maintenance mode; nothing where the cluster does not know the kind.
+
+    Raises:
+        ApiError: the API server did not say.
+    """
+    return [item async for item in _listed(client, resource, namespace, IN_MAINTENANCE)]
+
+
+async def _of_kind(
+    client: Client, resource: Resource, namespace: str, names: Collection[str], queries: Collection[str]
+) -> dict[str, Object]:
+    found: dict[str, Object] = {}
+    if len(names) > _MANY:
+        listed = [item async for item in _listed(client, resource, namespace, "")]
+        found |= {name: item for item in listed if (name := item["metadata"]["name"]) in names}
+    else:
+        asked = await asyncio.gather(*(_named(client, resource, namespace, name) for name in names))
+        found |= {item["metadata"]["name"]: item for item in asked if item is not None}
+    for query in queries:
+        async for item in _listed(client, resource, namespace, query):
+            found.setdefault(item["metadata"]["name"], item)
+    return found
+
+
+async def _named(client: Client, resource: Resource, namespace: str, name: str) -> Object | None:
+    try:
+        return await client.get(resource, namespace, name)
+    except NotFoundError:
+        return None
+
+
+async def _listed(client: Client, resource: Resource, namespace: str | None, query: str) -> AsyncIterator[Object]:
+    try:
+        async for page in client.list_pages(resource, namespace, selector=query):
+            for item in page["items"]:
+                # Items of a list carry neither kind nor apiVersion.
+                yield {**item, "apiVersion": resource.api_version, "kind": resource.kind}
+    except NotFoundError:
+        return
+
+
+async def _knows(client: Client, resource: Resource, namespace: str) -> bool:
+    try:
+        await client.request("GET", resource.path(namespace), query={"limit": "1"})
+    except NotFoundError:
+        return False
+    return True

@@ -1,0 +1,116 @@
+"""What the messages of a window say: what, when in its own zone and in UTC, how long, and who is affected."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from upkeep.actions.fields import format_duration
+from upkeep.api.window import WindowSpec
+from upkeep.api.window.notices import Notice, NoticeKind
+from upkeep.domain.identity import Identity
+from upkeep.domain.instants import read_instant
+from upkeep.domain.notices.post import Message
+from upkeep.domain.schedule import ScheduleError, occurrence_end
+from upkeep.domain.zone import zone_named
+
+MAX_SUBJECT: Final = 100
+_MOST_NAMES: Final = 20
+_MINUTE: Final = timedelta(minutes=1)
+_SOON: Final = timedelta(seconds=90)
+_DAYS: Final = timedelta(hours=48)
+
+
+def compose(notice: Notice, window: Identity, spec: WindowSpec | None, now: datetime) -> Message:
+    """The text of a message, as it is true now.
+
+    Args:
+        notice: what it is about.
+        window: whose it is.
+        spec: None where it cannot be read at the moment.
+        now: the time at which it is sent.
+    """
+    start, name = read_instant(notice.occurrence), f"{window.namespace}/{window.name}"
+    zone = spec.time_zone if spec else "Etc/UTC"
+    match notice.kind:
+        case NoticeKind.ANNOUNCEMENT:
+            again = " after all" if notice.round else ""
+            what, tail = f"opens{again} in {remaining(start - now)}", ""
+        case NoticeKind.WITHDRAWN:
+            what, tail = "does not take place as announced", notice.text
+        case NoticeKind.OPENED:
+            what, tail = "is open", ""
+        case NoticeKind.COMPLETED:
+            what, tail = "is over: completed", notice.text
+        case NoticeKind.FAILED:
+            what, tail = "is over: FAILED", notice.text
+        case NoticeKind.NOT_OPENED:
+            what, tail = "was not opened", notice.text
+    subject = f"{spec.kind if spec else 'Maintenance'} {name} {what}"
+    lines = [f"{subject}{f': {tail}' if tail else ''}.", "", *_when(notice, spec, start, zone)]
+    lines += _details(spec) if spec else []
+    return Message(subject=_shortened(subject, name), body="\n".join(lines).replace("..\n", ".\n"))
+
+
+def remaining(left: timedelta) -> str:
+    """A time that is left, to the minute: `40 minutes`, `3 days 4 hours`; less than 90 seconds to the second."""
+    if left <= _SOON:
+        return _counted(max(0, round(left.total_seconds())), "second")
+    minutes = round(left / _MINUTE)
+    if left >= _DAYS:
+        days, hours = divmod(round(minutes / 60), 24)
+        return _counted(days, "day") + (f" {_counted(hours, 'hour')}" if hours else "")
+    hours, minutes = divmod(minutes, 60)
+    parts = [_counted(hours, "hour")] if hours else []
+    parts += [_counted(minutes, "minute")] if minutes or not hours else []
+    return " ".join(parts)
+
+
+def moment(instant: datetime, zone: str) -> str:
+    """`Sun 2026-11-29 02:00 CET (01:00 UTC)`: the local time first, and the day in UTC only where it is another."""
+    universal = instant.astimezone(UTC)
+    try:
+        local = instant.astimezone(zone_named(zone))
+    except ScheduleError:
+        local = universal
+    written = local.strftime("%a %Y-%m-%d %H:%M %Z")
+    if local.utcoffset() == timedelta(0):
+        return written
+    day = "" if local.date() == universal.date() else universal.strftime("%a %Y-%m-%d ")
+    return f"{written} ({day}{universal.strftime('%H:%M')} UTC)"
+
+
+def _when(notice: Notice, spec: WindowSpec | None, start: datetime, zone: str) -> list[str]:
+    lines = [f"Start:    {moment(start, zone)}"]
+    if spec and notice.kind in {NoticeKind.ANNOUNCEMENT, NoticeKind.OPENED}:
+        end = moment(occurrence_end(start, spec.duration), zone)
+        lines.append(f"End:      {end} at the latest, {format_duration(spec.duration)} after the start")
+    return lines
+
+
+def _details(spec: WindowSpec) -> list[str]:
+    lines = []
+    if spec.maintenance_mode:
+        names = [f"{target.kind} {target.name}" for target in spec.maintenance_mode.targets if target.name]
+        lines.append(f"Affected: {_listed(names)} (users see a maintenance page)" if names else "")
+    if spec.plan:
+        lines.append(f"Tasks:    {_listed([task.name for task in spec.plan.tasks])}")
+    if spec.change:
+        lines.append(f"Reason:   {spec.change.reason}")
+        lines.append(f"Risk:     {spec.change.risk}" if spec.change.risk else "")
+        lines.append(f"Ticket:   {spec.change.ticket}" if spec.change.ticket else "")
+    lines.append(f"Reason:   {spec.reason}" if spec.reason else "")
+    return [line for line in lines if line]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
+
+
+def _shortened(subject: str, name: str) -> str:
+    """Names may be long; what happens must stay readable."""
+    excess = len(subject) - MAX_SUBJECT
+    return subject if excess <= 0 else subject.replace(name, f"{name[: max(1, len(name) - excess - 1)]}…", 1)

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from upkeep.actions.connections import PostgresTarget, SecretReference
 from upkeep.actions.fields import Duration, LabelName, Model, ObjectName, OneOf, Rule
-from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone
+from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone, WindowReferences
 from upkeep.api.status import ResourceStatus, ScheduleAnchor
 from upkeep.api.steps import BY_NAME, UNIQUE
 
@@ -117,6 +117,9 @@ class BackupSpec(Model):
     """IANA time zone of all schedules, for example Europe/Berlin."""
     exclusions: Exclusions = Field(default_factory=list)
     """Times in which no backup starts."""
+    windows: WindowReferences = Field(default_factory=list)
+    """MaintenanceWindows, as `name`, or as `namespace/name` of one that is shared with this namespace. What is
+    scheduled starts only while one of them is open, and never while one of kind Freeze among them lasts."""
     starting_deadline_seconds: Annotated[int | None, Field(ge=1, le=2592000)] = None
     """How late a backup may start, in seconds. Left out: the last missed one is always caught up."""
     verify: BackupVerification = BackupVerification()

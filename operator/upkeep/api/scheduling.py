@@ -81,3 +81,15 @@ class ExclusionPeriod(Model):
 
 
 Exclusions = Annotated[list[ExclusionPeriod], Field(max_length=100)]
+
+WindowReference = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=317,
+        pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+    ),
+]
+"""Name of a MaintenanceWindow of the same namespace, or `namespace/name` of one that is shared with it."""
+
+WindowReferences = Annotated[list[WindowReference], Field(max_length=16)]

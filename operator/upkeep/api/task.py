@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from upkeep.actions.fields import Duration, ObjectName, OneOf, Rule
 from upkeep.api.container import CustomJob
-from upkeep.api.scheduling import ConcurrencyPolicy, CronExpression, Exclusions, Timestamp, TimeZone
+from upkeep.api.scheduling import ConcurrencyPolicy, CronExpression, Exclusions, Timestamp, TimeZone, WindowReferences
 from upkeep.api.status import ResourceStatus, ScheduleAnchor
 from upkeep.api.steps import Connections, Steps
 
@@ -35,8 +35,9 @@ class TaskSpec(OneOf):
     """Each run starts up to this much later, by an offset that is the same on every replica."""
     exclusions: Exclusions = Field(default_factory=list)
     """Times in which it does not start: freezes and holidays. Such an occurrence is Skipped with the reason."""
-    windows: Annotated[list[ObjectName], Field(max_length=16)] = Field(default_factory=list)
-    """Scheduled runs start only while one of these MaintenanceWindows of the same namespace is open."""
+    windows: WindowReferences = Field(default_factory=list)
+    """MaintenanceWindows, as `name`, or as `namespace/name` of one that is shared with this namespace. Scheduled runs
+    start only while one of them is open, and never while one of kind Freeze among them lasts. Left out: at any time."""
     starting_deadline_seconds: Annotated[int | None, Field(ge=1, le=2592000)] = None
     """How late a run may start, in seconds. Left out: the last missed occurrence is always caught up."""
     concurrency_policy: ConcurrencyPolicy = ConcurrencyPolicy.FORBID

@@ -7,7 +7,7 @@ that a slower list cannot bring the deleted object back.
 
 import json
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -26,21 +26,30 @@ class Key(NamedTuple):
     name: str
 
 
+Term = tuple[str, str]
+"""By which objects are found: what it tells of, and the value, such as a label and its value."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     version: int
     body: bytes
-    labels: Mapping[str, str]
+    terms: frozenset[Term]
+
+
+def _no_terms(_: Resource, __: Mapping[str, Any]) -> Iterable[Term]:
+    return ()
 
 
 class Cache:
-    """The last known state of every object that Upkeep watches."""
+    """The last known state of every object that Upkeep watches; `terms` tells by what else than labels one is found."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, terms: Callable[[Resource, Mapping[str, Any]], Iterable[Term]] = _no_terms) -> None:
+        self._terms = terms
         self._entries: dict[Key, _Entry] = {}
         self._gone: OrderedDict[Key, int] = OrderedDict()
         self._listed: dict[str, int] = {}
-        self._by_label: dict[tuple[str, str], set[Key]] = defaultdict(set)
+        self._by_term: dict[Term, set[Key]] = defaultdict(set)
         self._by_namespace: dict[tuple[str, str], set[str]] = defaultdict(set)
 
     def __len__(self) -> int:
@@ -65,11 +74,12 @@ class Cache:
         if known is None and not read and self._listed.get(key.plural, -1) >= version:
             return False
         self._remove(key)
-        entry = _Entry(version=version, body=_compact(resource, body), labels=_indexed_labels(resource, body))
+        terms = frozenset((*_indexed_labels(resource, body), *self._terms(resource, body)))
+        entry = _Entry(version=version, body=_compact(resource, body), terms=terms)
         self._entries[key] = entry
         self._by_namespace[key.plural, key.namespace].add(key.name)
-        for label in entry.labels.items():
-            self._by_label[label].add(key)
+        for term in entry.terms:
+            self._by_term[term].add(key)
         return True
 
     def drop(self, resource: Resource, body: Mapping[str, Any]) -> bool:
@@ -110,6 +120,10 @@ class Cache:
         """Names of the objects of a kind in a namespace."""
         return frozenset(self._by_namespace.get((resource.plural, namespace), ()))
 
+    def found(self, what: str, value: str) -> list[Key]:
+        """Where the objects are that a term tells of, in order."""
+        return sorted(self._by_term.get((what, value), ()))
+
     def jobs_of(self, owner_uid: str) -> list[dict[str, Any]]:
         """The Jobs that belong to a resource."""
         return self._labelled(JOBS, OWNER_UID_LABEL, owner_uid)
@@ -124,7 +138,7 @@ class Cache:
         return [pod for pod in found if pod["metadata"]["namespace"] == job["metadata"]["namespace"]]
 
     def _labelled(self, resource: Resource, label: str, value: str) -> list[dict[str, Any]]:
-        keys = sorted(key for key in self._by_label.get((label, value), ()) if key.plural == resource.plural)
+        keys = [key for key in self.found(label, value) if key.plural == resource.plural]
         return [_restored(self._entries[key]) for key in keys]
 
     def _remove(self, key: Key) -> None:
@@ -132,8 +146,8 @@ class Cache:
         if entry is None:
             return
         _discard(self._by_namespace, (key.plural, key.namespace), key.name)
-        for label in entry.labels.items():
-            _discard(self._by_label, label, key)
+        for term in entry.terms:
+            _discard(self._by_term, term, key)
 
 
 def key_of(resource: Resource, body: Mapping[str, Any]) -> Key:
@@ -170,7 +184,7 @@ def _restored(entry: _Entry) -> dict[str, Any]:
     return body
 
 
-def _indexed_labels(resource: Resource, body: Mapping[str, Any]) -> dict[str, str]:
+def _indexed_labels(resource: Resource, body: Mapping[str, Any]) -> list[Term]:
     indexed = {JOBS: (OWNER_UID_LABEL, WINDOW_UID_LABEL), PODS: (JOB_NAME_LABEL,)}.get(resource, ())
     labels = body["metadata"].get("labels") or {}
-    return {label: labels[label] for label in indexed if label in labels}
+    return [(label, labels[label]) for label in indexed if label in labels]

@@ -29,6 +29,7 @@ from upkeep.controller.metrics import Metrics
 from upkeep.controller.probes import Vitals, application
 from upkeep.controller.queue import WorkQueue
 from upkeep.controller.reconcile import Reconciler
+from upkeep.controller.references import terms_of
 from upkeep.controller.settings import Settings, SettingsError
 from upkeep.controller.snapshots import Snapshots
 from upkeep.controller.sweep import Sweep
@@ -48,11 +49,11 @@ class Operator:
     def __init__(self, settings: Settings, client: Client) -> None:
         self._settings = settings
         self._client = client
-        self._cache = Cache()
+        self._cache = Cache(terms=terms_of)
         self._queue = WorkQueue(clock=_utc_now, monotonic=time.monotonic)
         self._observer = Observer(self._cache, self._queue)
         self._metrics = Metrics(prefix=settings.metrics_prefix, cache=self._cache)
-        self._snapshots = Snapshots(self._cache, client)
+        self._snapshots = Snapshots(self._cache, client, served=settings.watch_namespaces)
         self._applier = Applier(
             client=client, cache=self._cache, settings=settings, metrics=self._metrics, wrote=self._observer.wrote
         )

@@ -5,19 +5,55 @@ must never stop the watches or a decision about another resource; what is wrong 
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
-from upkeep.api.window import Target, TaskState
-from upkeep.cluster.resources import TARGETS
+from upkeep.api.window import Target, TaskState, WindowKind
+from upkeep.cluster.resources import BACKUPS, TARGETS, TASKS, WINDOWS, Resource
+from upkeep.domain.binding import located
 from upkeep.domain.maintenance import DEFAULT_KIND
 from upkeep.domain.window import TargetRef
 
+NAMES_WINDOW: Final = "names-window"
+"""Term of a task or policy for each window that it names, as `namespace/name`."""
+FREEZES: Final = "freezes"
+"""Term of a freeze for each namespace in which it forbids, `*` for all."""
+
 
 def windows_of(resource: Mapping[str, Any]) -> list[str]:
-    """Names of the MaintenanceWindows that a task is bound to."""
+    """Names of the MaintenanceWindows that a task or policy is bound to, as they stand there."""
     return [name for name in _items(_mapping(resource.get("spec")).get("windows")) if isinstance(name, str)]
+
+
+def named_windows(resource: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Namespace and name of each MaintenanceWindow that a task or policy is bound to, by how it is named there."""
+    namespace = resource["metadata"]["namespace"]
+    return {reference: located(reference, namespace) for reference in windows_of(resource)}
+
+
+def frozen_namespaces(window: Mapping[str, Any]) -> list[str]:
+    """The namespaces in which a window forbids, `*` for all; none where it is no freeze."""
+    spec = _mapping(window.get("spec"))
+    if spec.get("kind") != WindowKind.FREEZE:
+        return []
+    shared = (name for name in _items(spec.get("sharedWith")) if isinstance(name, str))
+    return list(dict.fromkeys((window["metadata"]["namespace"], *shared)))
+
+
+def terms_of(resource: Resource, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """By what an object is found: which windows it names, where it freezes."""
+    if resource in {TASKS, BACKUPS}:
+        yield from ((NAMES_WINDOW, f"{namespace}/{name}") for namespace, name in named_windows(body).values())
+    elif resource == WINDOWS:
+        yield from ((FREEZES, namespace) for namespace in frozen_namespaces(body))
+
+
+def progress_of(window: Mapping[str, Any]) -> tuple[object, ...]:
+    """All of a window's status that may let begin what waits for it."""
+    status, occurrence = _mapping(window.get("status")), occurrence_of(window)
+    known = (status.get("observedGeneration"), status.get("lastScheduleTime"), occurrence.get("startTime"))
+    return (*known, "openedAt" in occurrence, "openedAt" in occurrence or "closedAt" in occurrence)
 
 
 def planned_tasks(resource: Mapping[str, Any]) -> list[str]:

@@ -6,13 +6,15 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 
+from upkeep.api.window import EVERY_NAMESPACE
 from upkeep.cluster.cache import Cache, Key
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import NotFoundError
 from upkeep.cluster.resources import ENDPOINT_SLICES, JOBS, TASKS, WINDOWS
-from upkeep.controller.references import jobs_under_way, occurrence_of, planned_tasks, windows_of
+from upkeep.controller.references import FREEZES, jobs_under_way, named_windows, occurrence_of, planned_tasks
 from upkeep.controller.targets import read_targets
 from upkeep.domain.backup import BackupSnapshot
+from upkeep.domain.binding import Surroundings
 from upkeep.domain.run import Run, observe
 from upkeep.domain.task import TaskSnapshot
 from upkeep.domain.window import WindowSnapshot
@@ -24,27 +26,22 @@ logger = logging.getLogger(__name__)
 class Snapshots:
     """Builds snapshots from what is known of the cluster."""
 
-    def __init__(self, cache: Cache, client: Client) -> None:
+    def __init__(self, cache: Cache, client: Client, *, served: Iterable[str] = ()) -> None:
+        self._served = frozenset(served)
         self._cache = cache
         self._client = client
 
     async def task(self, resource: Object, now: datetime) -> TaskSnapshot:
         """What a decision about a MaintenanceTask looks at."""
         await self._look_for_jobs(resource)
-        namespace = resource["metadata"]["namespace"]
-        windows = {name: self._cache.get(Key(WINDOWS.plural, namespace, name)) for name in windows_of(resource)}
-        return TaskSnapshot(
-            resource=resource,
-            runs=self._runs(self._cache.jobs_of(resource["metadata"]["uid"])),
-            windows={name: window for name, window in windows.items() if window is not None},
-            now=now,
-        )
+        runs = self._runs(self._cache.jobs_of(resource["metadata"]["uid"]))
+        return TaskSnapshot(resource=resource, runs=runs, now=now, surroundings=self._surroundings(resource))
 
     async def backup(self, resource: Object, now: datetime) -> BackupSnapshot:
         """What a decision about a BackupPolicy looks at."""
         await self._look_for_jobs(resource)
         runs = self._runs(self._cache.jobs_of(resource["metadata"]["uid"]))
-        return BackupSnapshot(resource=resource, runs=runs, now=now)
+        return BackupSnapshot(resource=resource, runs=runs, now=now, surroundings=self._surroundings(resource))
 
     async def window(self, resource: Object, now: datetime) -> WindowSnapshot:
         """What a decision about a MaintenanceWindow looks at."""
@@ -71,12 +68,26 @@ class Snapshots:
             page_service=page,
             page_ready=ready,
             now=now,
+            freezes=self._freezes(namespace),
         )
 
     def live_windows(self) -> frozenset[str]:
         """UIDs of all MaintenanceWindows that exist."""
         windows = (self._cache.get(key) for key in self._cache.keys(WINDOWS))
         return frozenset(window["metadata"]["uid"] for window in windows if window)
+
+    def _surroundings(self, resource: Object) -> Surroundings:
+        """The windows that a task or policy names, and the freezes over them."""
+        named = named_windows(resource)
+        windows = {reference: self._cache.get(Key(WINDOWS.plural, *place)) for reference, place in named.items()}
+        freezes = self._freezes(*(namespace for namespace, _ in named.values())) if named else ()
+        present = {reference: window for reference, window in windows.items() if window is not None}
+        return Surroundings(windows=present, freezes=freezes, served=self._served)
+
+    def _freezes(self, *namespaces: str) -> list[Object]:
+        """The freezes that apply to one of these namespaces."""
+        keys = {key for name in (*namespaces, EVERY_NAMESPACE) for key in self._cache.found(FREEZES, name)}
+        return [freeze for key in sorted(keys) if (freeze := self._cache.get(key)) is not None]
 
     async def _look_for_jobs(self, resource: Object) -> None:
         """Ask the API server for Jobs that should run and are not known: before one counts as deleted, it must be."""

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import kopf
 
+from upkeep.api.window import EVERY_NAMESPACE
 from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.resources import BY_KIND, INGRESSES, JOBS, OWNERS, PODS, TASKS, WINDOWS, Resource
 from upkeep.controller.queue import WorkQueue
-from upkeep.controller.references import planned_tasks, windows_of
+from upkeep.controller.references import NAMES_WINDOW, frozen_namespaces, planned_tasks, progress_of
 from upkeep.domain.identity import (
     JOB_NAME_LABEL,
     MANAGED_BY,
@@ -47,6 +48,7 @@ class Observer:
         self._monotonic = monotonic
         self._unseen: dict[str, tuple[int, float]] = {}
         self._shown: dict[str, int] = {}
+        self._progress: dict[Key, tuple[object, ...]] = {}
 
     def seen(self, resource: Resource, body: Mapping[str, Any], *, deleted: bool = False) -> None:
         """Take in an object from a list or a watch."""
@@ -60,6 +62,8 @@ class Observer:
             self._queue.add(key)
             if deleted or _generation(before) != _generation(body):
                 self._wake_dependents(key)
+                self._wake_frozen(before, body)
+            self._follow(resource, body, deleted=deleted)
         elif resource in {JOBS, PODS}:
             self._wake_owner(body)
 
@@ -70,6 +74,7 @@ class Observer:
 
     def wrote(self, resource: Resource, body: Mapping[str, Any]) -> None:
         """Expect the watch to show what was just written, unless it has: it can be quicker than the answer."""
+        self._follow(resource, body)
         version = int(body["metadata"]["resourceVersion"])
         if version <= self._shown.get(resource.plural, -1):
             return
@@ -89,14 +94,42 @@ class Observer:
             del self._unseen[resource.plural]
 
     def _wake_dependents(self, key: Key) -> None:
-        """Windows look at the tasks of their plan, tasks at the windows that they are bound to."""
-        other = {TASKS.plural: WINDOWS, WINDOWS.plural: TASKS}.get(key.plural)
-        if other is None:
+        """Windows look at the tasks of their plan; tasks and policies at the windows that they are bound to."""
+        if key.plural == WINDOWS.plural:
+            self._wake_bound(key)
+        if key.plural != TASKS.plural:
             return
-        for name in self._cache.names(other, key.namespace):
-            dependent = self._cache.get(Key(other.plural, key.namespace, name))
-            if dependent and key.name in (*planned_tasks(dependent), *windows_of(dependent)):
-                self._queue.add(Key(other.plural, key.namespace, name))
+        for name in self._cache.names(WINDOWS, key.namespace):
+            dependent = self._cache.get(Key(WINDOWS.plural, key.namespace, name))
+            if dependent and key.name in planned_tasks(dependent):
+                self._queue.add(Key(WINDOWS.plural, key.namespace, name))
+
+    def _wake_bound(self, window: Key) -> None:
+        for key in self._cache.found(NAMES_WINDOW, f"{window.namespace}/{window.name}"):
+            self._queue.add(key)
+
+    def _wake_frozen(self, *freezes: Mapping[str, Any] | None) -> None:
+        """A freeze that comes, goes or changes concerns all windows of the namespaces in which it forbids."""
+        namespaces = {name for freeze in freezes if freeze for name in frozen_namespaces(freeze)}
+        if not namespaces:
+            return
+        for key in self._cache.keys(WINDOWS):
+            if EVERY_NAMESPACE in namespaces or key.namespace in namespaces:
+                self._queue.add(key)
+
+    def _follow(self, resource: Resource, body: Mapping[str, Any], *, deleted: bool = False) -> None:
+        """Wake what waits for a window when it has opened, or is not going to; what else it tells concerns nobody.
+
+        What we write ourselves is in the cache before the watch shows it, so that the watch brings no news of it.
+        """
+        if resource != WINDOWS:
+            return
+        key, progress = key_of(resource, body), progress_of(body)
+        if deleted:
+            self._progress.pop(key, None)
+        elif self._progress.get(key) != progress:
+            self._progress[key] = progress
+            self._wake_bound(key)
 
     def _wake_owner(self, body: Mapping[str, Any]) -> None:
         metadata = body["metadata"]

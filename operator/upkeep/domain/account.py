@@ -28,6 +28,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     SCHEDULE_CHANGED = "ScheduleChanged"
     EXCLUDED = "Excluded"
+    FROZEN = "Frozen"
     TARGET_REFUSED = "TargetRefused"
     HELD = "Held"
 

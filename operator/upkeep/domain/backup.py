@@ -5,7 +5,7 @@ being left out, because a backup that comes late is better than none.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -20,6 +20,7 @@ from upkeep.actions.contract import Action, Outcome
 from upkeep.api.backup import INTEGRITY, BackupScheduleStatus, BackupSpec, BackupStatus
 from upkeep.api.status import OccurrenceRecord, Trigger
 from upkeep.domain.account import Cause, Reason, missed, record, records
+from upkeep.domain.binding import Surroundings, Waiting, binding_problem, verdict
 from upkeep.domain.conditions import Fact, Problem, merge, readiness
 from upkeep.domain.decision import Announce, Decision, EventType, Occasion, StartRun
 from upkeep.domain.history import SETTLING, Ledger, expired_jobs, last_run_fact, settled
@@ -40,17 +41,19 @@ REPOSITORY: Final = "repository"
 """Name under which the Secret of the repository is mounted."""
 MOUNT: Final = "/var/run/upkeep/repository"
 SUSPENDED: Final = "Suspended"
+WAITING: Final = "Waiting"
 _MEMORY: Final = "1Gi"
 _MAX_ACTIVE: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupSnapshot:
-    """All that a decision about a policy looks at: the BackupPolicy as read, its runs, and the time."""
+    """All that a decision about a policy looks at: the BackupPolicy as read, its runs, the time, and its windows."""
 
     resource: Mapping[str, Any]
     runs: Sequence[Run]
     now: datetime
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
 
 def decide(snapshot: BackupSnapshot) -> Decision:
@@ -64,6 +67,8 @@ def decide(snapshot: BackupSnapshot) -> Decision:
         return plan.stalled(Problem(reason=INVALID_SPEC, message=explain(problem)))
     except ScheduleError as problem:
         return plan.stalled(Problem(reason=INVALID_SCHEDULE, message=str(problem)))
+    namespace = snapshot.resource["metadata"]["namespace"]
+    plan = replace(plan, problem=binding_problem(spec.windows, snapshot.surroundings, namespace))
     plan = plan.with_manual_run(spec).without_abandoned(spec)
     for timetable in timetables:
         plan = plan.with_occurrences(spec, timetable)
@@ -111,6 +116,8 @@ class _Plan:
     proofs: Mapping[str, Any] | None = None
     successes: Mapping[str, str] | None = None
     wake_at: datetime | None = None
+    waiting: Waiting | None = None
+    problem: Problem | None = None
 
     @property
     def status(self) -> BackupStatus:
@@ -195,7 +202,9 @@ class _Plan:
             return plan.handling(timetable.name, due.latest)
         if due.earlier:
             plan = plan.handling(timetable.name, due.earlier[-1])
-        obstacle = timetable.exclusion(due.latest) or plan.too_late(spec, timetable, due.latest)
+        obstacle = timetable.exclusion(due.latest) or plan.obstacle(spec, timetable, due.latest)
+        if isinstance(obstacle, Waiting):
+            return replace(plan, waiting=obstacle).waking(obstacle.until)
         if obstacle:
             unstarted = record(due.latest, obstacle, schedule=timetable.name)
             return plan.recording(unstarted).handling(timetable.name, due.latest)
@@ -208,15 +217,24 @@ class _Plan:
         ahead = next((run for run in self.snapshot.runs if _spans(run, occurrence)), None)
         if ahead:
             return missed(Reason.CONCURRENCY_FORBIDDEN, f"it waited for {ahead.name} until the next one was due")
+        if self.status.phase == WAITING:
+            return missed(Reason.WINDOW_CLOSED, "its window had not opened when the next one was due")
         return missed(Reason.OPERATOR_DOWN, "nobody was there to start it in its time")
 
-    def too_late(self, spec: BackupSpec, timetable: Timetable, due: datetime) -> Cause | None:
-        """Why an occurrence may not start any more; None while it may."""
+    def obstacle(self, spec: BackupSpec, timetable: Timetable, due: datetime) -> Cause | Waiting | None:
+        """Why an occurrence may not start any more, or for what it waits; None while it may."""
         late = (self.snapshot.now - timetable.start_of(due)).total_seconds()
         deadline = spec.starting_deadline_seconds
-        if deadline is None or late <= deadline:
-            return None
-        return missed(Reason.DEADLINE_EXCEEDED, f"{late:.0f}s late, startingDeadlineSeconds is {deadline}")
+        if deadline is not None and late > deadline:
+            return missed(Reason.DEADLINE_EXCEEDED, f"{late:.0f}s late, startingDeadlineSeconds is {deadline}")
+        if self.problem:
+            return missed(Reason.INVALID_SPEC, self.problem.message)
+        namespace = self.snapshot.resource["metadata"]["namespace"]
+        return verdict(spec.windows, self.snapshot.surroundings, namespace, self.snapshot.now)
+
+    def waking(self, time: datetime) -> "_Plan":
+        """Deciding again at this time at the latest."""
+        return replace(self, wake_at=min(time, self.wake_at or time))
 
     def recording(self, *unrun: OccurrenceRecord) -> "_Plan":
         """Take records of occurrences that did not run into the ledger."""
@@ -250,11 +268,13 @@ class _Plan:
         upcoming = {each.name: None if spec.suspend else each.next_after(now) for each in timetables}
         following = min((time for time in upcoming.values() if time), default=None)
         phase = SUSPENDED if spec.suspend else "Scheduled"
+        phase = WAITING if self.waiting else phase
         phase = "Running" if self.busy else phase
+        phase = "Invalid" if self.problem else phase
         since = (self.status.suspended_since or write_instant(now)) if spec.suspend else None
         status = self._status(
             phase=phase,
-            problem=None,
+            problem=self.problem,
             suspended_since=since,
             upcoming=following,
             schedules=[self._schedule(each, upcoming) for each in timetables],
@@ -338,6 +358,7 @@ class _Plan:
         if problem is None and stuck and stuck.trouble:
             problem = Problem(reason=stuck.trouble.reason, message=f"{stuck.name}: {stuck.trouble.message}")
         message = f"next run at {write_instant(upcoming)}" if upcoming else "nothing is scheduled"
+        message = self.waiting.message if self.waiting else message
         facts = readiness(problem, reason=phase, message="suspended" if suspended else message)
         return [*facts, *last_run_fact(self.ledger, self.status.conditions)]
 

@@ -56,8 +56,12 @@ def opening_at(spec: WindowSpec, now: datetime) -> Opening | None:
     Raises:
         ScheduleError: the schedule is wrong.
     """
-    schedule = schedule_of(spec)
-    for start in reversed(schedule.latest_until(now - spec.duration, now).times):
+    return opening_in(schedule_of(spec), spec.duration, now)
+
+
+def opening_in(schedule: Schedule, duration: timedelta, now: datetime) -> Opening | None:
+    """The same for a schedule that was read already."""
+    for start in reversed(schedule.latest_until(now - duration, now).times):
         if schedule.excluded(start) is None:
-            return Opening(start=start, end=occurrence_end(start, spec.duration))
+            return Opening(start=start, end=occurrence_end(start, duration))
     return None

@@ -94,7 +94,11 @@ class Schedule:
 
         None means that there is none any more, or none within the 50 years that cronsim looks ahead.
         """
-        return next(_within_calendar(self.rule.after(utc(instant))), None)
+        return next(self.after(instant), None)
+
+    def after(self, instant: datetime) -> Iterator[datetime]:
+        """Yield the occurrences strictly after an aware instant, in order, whether excluded or not."""
+        return _within_calendar(self.rule.after(utc(instant)))
 
     def latest_until(self, since: datetime, until: datetime, *, limit: int = 100) -> Occurrences:
         """Return the occurrences in (since, until], whether excluded or not.

@@ -5,7 +5,7 @@ name makes it unique, and the status, written with its resourceVersion, keeps it
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,12 +15,12 @@ from upkeep.api.scheduling import ConcurrencyPolicy
 from upkeep.api.status import OccurrenceRecord, Trigger
 from upkeep.api.task import TaskSpec, TaskStatus
 from upkeep.domain.account import Cause, Reason, missed, record, records
+from upkeep.domain.binding import Surroundings, Waiting, binding_problem, verdict
 from upkeep.domain.conditions import Problem, merge, readiness
 from upkeep.domain.decision import Announce, Decision, DeleteJob, EventType, Occasion, StartRun
 from upkeep.domain.history import SETTLING, Ledger, expired_jobs, last_run_fact, settled
 from upkeep.domain.identity import RUN_NOW_ANNOTATION, Identity
 from upkeep.domain.instants import write_instant, write_optional
-from upkeep.domain.openings import opening_at, read_spec
 from upkeep.domain.pause import INVALID_SCHEDULE, INVALID_SPEC, Pause
 from upkeep.domain.recollection import Recollection, recall
 from upkeep.domain.run import Run, run_name
@@ -30,6 +30,7 @@ from upkeep.domain.timetable import Declaration, Due, Mark, Timetable
 from upkeep.domain.work import task_work
 
 SUSPENDED: Final = "Suspended"
+WAITING: Final = "Waiting"
 _MAX_TOKEN: Final = 128
 _MAX_ACTIVE: Final = 100
 
@@ -41,14 +42,14 @@ class TaskSnapshot:
     Attributes:
         resource: the MaintenanceTask as read.
         runs: its runs, of whatever trigger.
-        windows: the MaintenanceWindows of its namespace that it names, as read.
         now: the time of the decision.
+        surroundings: the MaintenanceWindows that it names, and what they depend on.
     """
 
     resource: Mapping[str, Any]
     runs: Sequence[Run]
-    windows: Mapping[str, Mapping[str, Any]]
     now: datetime
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
 
 def decide(snapshot: TaskSnapshot) -> Decision:
@@ -100,6 +101,7 @@ class _Plan:
     events: tuple[Announce, ...] = ()
     handled: datetime | None = None
     token: str | None = None
+    waiting: Waiting | None = None
     postponed: bool = False
     """A Job is only stopped once a status tells of it: else nothing would, if this decision is cut short."""
 
@@ -153,12 +155,16 @@ class _Plan:
             return self
         absent = [*due.earlier, due.latest] if paused else due.earlier
         down = missed(Reason.OPERATOR_DOWN, "nobody was there to start it in its time")
+        if self.status.phase == WAITING:
+            down = missed(Reason.WINDOW_CLOSED, "its window had not opened when the next one was due")
         ran = {time for time in (*due.earlier, due.latest) if self._begun(_scheduled(time))}
         unrun = timetable.unrun(absent, lambda time: pause.cause(time) or down, ran=ran, more=due.more)
         plan = replace(self, handled=due.latest).recording(*unrun)
         if paused or due.latest in ran:
             return plan
         obstacle = timetable.exclusion(due.latest) or plan.obstacle(due.latest, timetable)
+        if isinstance(obstacle, Waiting):
+            return replace(plan, handled=due.earlier[-1] if due.earlier else None, waiting=obstacle)
         if obstacle:
             return plan.recording(record(due.latest, obstacle))
         if self.spec.concurrency_policy is ConcurrencyPolicy.REPLACE:
@@ -167,17 +173,17 @@ class _Plan:
             plan = plan.stopping_active()
         return plan.starting(_scheduled(due.latest))
 
-    def obstacle(self, due: datetime, timetable: Timetable) -> Cause | None:
-        """Why an occurrence cannot run, None where it can."""
+    def obstacle(self, due: datetime, timetable: Timetable) -> Cause | Waiting | None:
+        """Why an occurrence cannot run, or for what it waits; None where it can run."""
         deadline = self.spec.starting_deadline_seconds
         late = (self.snapshot.now - timetable.start_of(due)).total_seconds()
         if deadline is not None and late > deadline:
             return missed(Reason.DEADLINE_EXCEEDED, f"{late:.0f}s late, startingDeadlineSeconds is {deadline}")
         if self.problem:
             return missed(Reason.INVALID_SPEC, self.problem.message)
-        if self.spec.windows and not self._window_open():
-            names = ", ".join(self.spec.windows)
-            return missed(Reason.WINDOW_CLOSED, f"none of its windows was open: {names}")
+        shut = verdict(self.spec.windows, self.snapshot.surroundings, self.identity.namespace, self.snapshot.now)
+        if shut:
+            return shut
         busy = [start.name for start in self.starts]
         if self.spec.concurrency_policy is ConcurrencyPolicy.FORBID:
             busy = [*(run.name for run in self.active), *busy]
@@ -212,10 +218,6 @@ class _Plan:
         name = run_name(self.identity.name, self.identity.uid, occasion)
         return any(name == run.name for run in self.snapshot.runs) or self.ledger.mentions(name)
 
-    def _window_open(self) -> bool:
-        windows = (self.snapshot.windows.get(name) for name in self.spec.windows)
-        return any(window and _is_open(window, self.snapshot.now) for window in windows)
-
     def decision(self, timetable: Timetable | None, due: Due | None, wake_at: datetime | None) -> Decision:
         now = self.snapshot.now
         upcoming = timetable.included_from(due.following) if timetable and due and not self.spec.suspend else None
@@ -243,7 +245,12 @@ class _Plan:
             good=self.spec.successful_runs_history_limit,
             bad=self.spec.failed_runs_history_limit,
         )
-        alarms = (wake_at, due.wake_at if due and not self.spec.suspend else None, now if self.postponed else None)
+        alarms = (
+            wake_at,
+            due.wake_at if due and not self.spec.suspend else None,
+            now if self.postponed else None,
+            *self._alarms(timetable, due),
+        )
         times = [time for time in alarms if time]
         return Decision(
             actions=self.actions,
@@ -253,9 +260,19 @@ class _Plan:
             wake_at=min(times, default=None),
         )
 
+    def _alarms(self, timetable: Timetable | None, due: Due | None) -> Sequence[datetime]:
+        """When what waits for a window waits no longer."""
+        if self.waiting is None or timetable is None or due is None or due.latest is None:
+            return ()
+        deadline = self.spec.starting_deadline_seconds
+        late = [timetable.start_of(due.latest) + timedelta(seconds=deadline + 1)] if deadline else []
+        return (self.waiting.until, *late)
+
     def _outlook(self, upcoming: datetime | None) -> str:
         if self.spec.suspend:
             return "suspended"
+        if self.waiting:
+            return self.waiting.message
         return f"next run at {write_instant(upcoming)}" if upcoming else "runs only on demand or in windows"
 
     def _phase(self, upcoming: datetime | None, *, running: bool) -> str:
@@ -265,6 +282,8 @@ class _Plan:
             return "Running"
         if self.spec.suspend:
             return SUSPENDED
+        if self.waiting:
+            return WAITING
         return "Scheduled" if upcoming else "Idle"
 
 
@@ -308,20 +327,8 @@ def _timetable(snapshot: TaskSnapshot, spec: TaskSpec, mark: Mark) -> Timetable 
 
 
 def _reference_problem(spec: TaskSpec, snapshot: TaskSnapshot) -> Problem | None:
-    problem = reference_problem(spec)
-    absent = [name for name in spec.windows if name not in snapshot.windows]
-    if problem or not absent:
-        return problem
-    message = f"MaintenanceWindow {absent[0]!r} does not exist in this namespace: create it or remove it from windows"
-    return Problem(reason="WindowNotFound", message=message)
-
-
-def _is_open(window: Mapping[str, Any], now: datetime) -> bool:
-    try:
-        spec = read_spec(window)
-        return not spec.suspend and opening_at(spec, now) is not None
-    except (ValidationError, ScheduleError):
-        return False
+    namespace = snapshot.resource["metadata"]["namespace"]
+    return reference_problem(spec) or binding_problem(spec.windows, snapshot.surroundings, namespace)
 
 
 def _stalled(

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from unit.domain.cluster import GOOD, Jobs, Object, edited, resource, status_written
+from unit.domain.cluster import GOOD, Jobs, Object, edited, resource, status_written, told
 from upkeep.domain.backup import BackupSnapshot, decide
+from upkeep.domain.binding import Surroundings
 from upkeep.domain.decision import Announce, Decision, DeleteJob, StartRun
 from upkeep.domain.identity import RUN_NOW_ANNOTATION, SCHEDULE_ANNOTATION
 
@@ -30,6 +31,7 @@ class BackupWorld:
     spec: Mapping[str, Any] = field(default_factory=dict)
     takes: dict[str, timedelta | None] = field(default_factory=dict)
     says: dict[str, str] = field(default_factory=dict)
+    windows: dict[str, Object] = field(default_factory=dict)
     policy: Object = field(default_factory=dict)
     jobs: Jobs = field(default_factory=Jobs)
     events: list[Announce] = field(default_factory=list)
@@ -40,7 +42,10 @@ class BackupWorld:
         self.policy = resource("BackupPolicy", {**SPEC, **self.spec}, created=self.now, name="shop")
 
     def decide(self) -> Decision:
-        return decide(BackupSnapshot(resource=self.policy, runs=self.jobs.runs(), now=self.now))
+        windows = {name: told(window, self.now) for name, window in self.windows.items()}
+        surroundings = Surroundings(windows=windows)
+        runs = self.jobs.runs()
+        return decide(BackupSnapshot(resource=self.policy, runs=runs, now=self.now, surroundings=surroundings))
 
     def act(self, *, lose_status: bool = False) -> Decision:
         decision = self.decide()

@@ -4,11 +4,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from upkeep.controller.apply import difference, dump
 from upkeep.domain.decision import Announce, Decision, DeleteJob, StartRun
 from upkeep.domain.instants import write_instant
+from upkeep.domain.openings import opening_at, read_spec
 from upkeep.domain.order import CONTAINER
 from upkeep.domain.run import Run, observe
+from upkeep.domain.schedule import ScheduleError
 from upkeep.resources.job import job
 
 Object = dict[str, Any]
@@ -54,6 +58,20 @@ def edited(item: Object, **spec: object) -> None:
     """Changes fields of a spec in place, as `kubectl apply` would; None removes one."""
     item["spec"] = merged(item["spec"], spec)
     item["metadata"]["generation"] += 1
+
+
+def told(window: Object, now: datetime) -> Object:
+    """The window as it stands when its status has kept up: open in its time; one that has a status stays as it is."""
+    if "status" in window:
+        return window
+    try:
+        opening = opening_at(read_spec(window), now)
+    except (ValidationError, ScheduleError):
+        return window
+    if opening is None:
+        return window
+    start, end = write_instant(opening.start), write_instant(opening.end)
+    return {**window, "status": {"occurrence": {"startTime": start, "endTime": end, "openedAt": start}}}
 
 
 @dataclass

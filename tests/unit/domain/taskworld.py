@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from unit.domain.cluster import BAD, GOOD, Jobs, Object, deletions, edited, resource, status_written
+from unit.domain.cluster import BAD, GOOD, Jobs, Object, deletions, edited, resource, status_written, told
+from upkeep.domain.binding import Surroundings
 from upkeep.domain.decision import Announce, Decision, DeleteJob, StartRun
 from upkeep.domain.identity import RUN_NOW_ANNOTATION
 from upkeep.domain.task import TaskSnapshot, decide
@@ -30,6 +31,7 @@ class TaskWorld:
     good: bool = True
     task: Object = field(default_factory=dict)
     windows: dict[str, Object] = field(default_factory=dict)
+    freezes: list[Object] = field(default_factory=list)
     endless: set[str] = field(default_factory=set)
     jobs: Jobs = field(default_factory=Jobs)
     events: list[Announce] = field(default_factory=list)
@@ -41,7 +43,9 @@ class TaskWorld:
         self.task = resource("MaintenanceTask", {**WORK, **self.spec}, created=self.now)
 
     def snapshot(self) -> TaskSnapshot:
-        return TaskSnapshot(resource=self.task, runs=self.jobs.runs(), windows=self.windows, now=self.now)
+        windows = {name: told(window, self.now) for name, window in self.windows.items()}
+        surroundings = Surroundings(windows=windows, freezes=self.freezes)
+        return TaskSnapshot(resource=self.task, runs=self.jobs.runs(), now=self.now, surroundings=surroundings)
 
     def decide(self) -> Decision:
         """What the task decides now, without carrying it out."""

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unit.domain.cluster import at, minutes, resource, said, starts
+from unit.domain.cluster import at, minutes, resource, said, starts, told
 from unit.domain.garbage import spoilt, values
 from unit.domain.taskworld import TaskWorld
 from upkeep.api.task import TaskStatus
 from upkeep.controller.apply import dump
+from upkeep.domain.binding import Surroundings
 from upkeep.domain.decision import Decision
 from upkeep.domain.identity import RUN_NOW_ANNOTATION
 from upkeep.domain.task import TaskSnapshot, decide
@@ -53,7 +54,8 @@ def decided(spec: object, status: object = None, windows: dict[str, Any] | None 
     task = resource("MaintenanceTask", spec, created=at("00:30"))
     if status is not None:
         task["status"] = status
-    snapshot = TaskSnapshot(resource=task, runs=[], windows=windows or {}, now=at("02:00"))
+    surroundings = Surroundings(windows={name: told(window, at("02:00")) for name, window in (windows or {}).items()})
+    snapshot = TaskSnapshot(resource=task, runs=[], now=at("02:00"), surroundings=surroundings)
     decision = decide(snapshot)
     assert decision == decide(snapshot)
     TaskStatus.model_validate(dump(decision.status))
@@ -113,7 +115,7 @@ def test_a_status_that_cannot_be_read_never_makes_a_run_happen_twice(status: Any
     task = resource("MaintenanceTask", RICH.task["spec"], created=at("00:30"))
     task["metadata"]["annotations"] = {RUN_NOW_ANNOTATION: "alice-1"}
     # All Jobs are gone: the status is the only memory.
-    decision = decide(TaskSnapshot(resource=task | {"status": status}, runs=[], windows={}, now=RICH.now))
+    decision = decide(TaskSnapshot(resource=task | {"status": status}, runs=[], now=RICH.now))
 
     assert not {start.name for start in starts(decision)} & {start.name for _, start in RICH.started}
     assert not [start for start in starts(decision) if start.occasion.token]

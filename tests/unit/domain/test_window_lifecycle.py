@@ -45,8 +45,8 @@ class TestMaintenanceMode:
 
     def test_the_page_stays_a_moment_longer_than_the_ingress_leads_to_it(self) -> None:
         world = furnished({**NIGHTLY, **PAGE})
-        world.wait(minutes(30))
-        assert world.occurrence["closedAt"] == "2026-03-02T02:00:00Z"
+        world.wait(minutes(90))
+        assert world.occurrence["closedAt"] == "2026-03-02T03:00:00Z"
 
         world.wait(timedelta(seconds=14))
         assert world.page is not None
@@ -126,13 +126,15 @@ class TestMaintenanceMode:
 
 
 class TestEndings:
-    def test_without_anything_to_do_it_ends_at_once(self) -> None:
+    def test_without_a_plan_it_stays_open_to_its_end(self) -> None:
         world = furnished(NIGHTLY)
 
-        world.wait(minutes(31))
+        world.wait(minutes(89))
+        assert (world.status["phase"], world.occurrence["openedAt"]) == ("Active", "2026-03-02T02:00:00Z")
+        world.wait(minutes(2))
 
-        assert (world.occurrence["openedAt"], world.occurrence["closedAt"]) == ("2026-03-02T02:00:00Z",) * 2
-        assert world.status["lastRun"]["message"] == "nothing to do"
+        assert world.occurrence["closedAt"] == "2026-03-02T03:00:00Z"
+        assert world.status["lastRun"]["outcome"] == "ok"
 
     def test_what_is_not_done_at_its_end_has_overrun(self) -> None:
         world = furnished({**NIGHTLY, **PAGE, **plan("slow", "next")}, outcomes={"slow": (None, GOOD)})
@@ -192,11 +194,19 @@ class TestVerification:
     def test_checks_that_fail_make_the_window_fail_and_lift_the_page(self) -> None:
         world = furnished({**NIGHTLY, **PAGE, **self.VERIFY}, outcomes={"sunday": (SECONDS, BAD)})
 
-        world.wait(minutes(31))
+        world.wait(minutes(81))
 
         assert world.swapped() == []
         assert world.status["lastRun"]["outcome"] == "failed"
         assert said(world.events, "VerificationFailed")[0].endswith("it broke")
+
+    def test_without_a_plan_the_checks_run_when_just_their_time_is_left(self) -> None:
+        world = furnished({**NIGHTLY, **self.VERIFY})
+
+        world.wait(minutes(85))
+
+        assert order(world) == [("sunday", "02:50:00")]
+        assert world.occurrence["verified"] is True
 
     def test_checks_that_take_too_long_do_not_keep_the_window_open(self) -> None:
         world = furnished({**NIGHTLY, **PAGE, **self.VERIFY}, outcomes={"sunday": (None, GOOD)})
@@ -208,7 +218,7 @@ class TestVerification:
 
     def test_checks_whose_job_is_removed_are_not_repeated_and_prove_nothing(self) -> None:
         world = furnished({**NIGHTLY, **self.VERIFY}, outcomes={"sunday": (None, GOOD)})
-        world.wait(minutes(31))
+        world.wait(minutes(81))
         world.jobs.delete(world.jobs.active[0])
 
         world.wait(minutes(5))

@@ -65,6 +65,7 @@ class WindowWorld:
     ingresses: dict[str, Object] = field(default_factory=dict)
     warm_up: timedelta | None = timedelta(seconds=5)
     outcomes: dict[str, tuple[timedelta | None, str]] = field(default_factory=dict)
+    freezes: list[Object] = field(default_factory=list)
     page: datetime | None = None
     pages_shown: int = 0
     window: Object | None = None
@@ -116,6 +117,7 @@ class WindowWorld:
             page_service="upkeep-page-sunday",
             page_ready=self._page_ready(),
             now=self.now,
+            freezes=self.freezes,
         )
 
     def act(self, *, crash_after: int | None = None) -> Decision | None:
@@ -225,7 +227,7 @@ class WindowWorld:
         """Each task takes note of its runs, and removes Jobs beyond its limits."""
         for item in self.tasks.values():
             runs = [run for run in self.jobs.runs() if run.owner_uid == item["metadata"]["uid"]]
-            decision = task.decide(TaskSnapshot(resource=item, runs=runs, windows={}, now=self.now))
+            decision = task.decide(TaskSnapshot(resource=item, runs=runs, now=self.now))
             assert not [action for action in decision.actions if isinstance(action, StartRun)]
             status_written(item, decision)
             for action in decision.cleanup:

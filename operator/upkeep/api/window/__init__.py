@@ -2,18 +2,22 @@
 
 from upkeep.api.window.maintenance import MaintenanceMode, Page, Target
 from upkeep.api.window.plan import Overrun, Plan, PlanFailure, PlannedTask
+from upkeep.api.window.sharing import EVERY_NAMESPACE, WindowKind
 from upkeep.api.window.spec import Urgency, Verification, WindowSpec
 from upkeep.api.window.status import (
     PlannedTaskStatus,
     TargetState,
     TargetStatus,
     TaskState,
+    UpcomingOpening,
+    UpcomingState,
     WindowOccurrence,
     WindowPhase,
     WindowStatus,
 )
 
 __all__ = [
+    "EVERY_NAMESPACE",
     "MaintenanceMode",
     "Overrun",
     "Page",
@@ -25,8 +29,11 @@ __all__ = [
     "TargetState",
     "TargetStatus",
     "TaskState",
+    "UpcomingOpening",
+    "UpcomingState",
     "Urgency",
     "Verification",
+    "WindowKind",
     "WindowOccurrence",
     "WindowPhase",
     "WindowSpec",

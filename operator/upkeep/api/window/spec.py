@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZon
 from upkeep.api.steps import Connections, Steps
 from upkeep.api.window.maintenance import MaintenanceMode
 from upkeep.api.window.plan import Overrun, Plan
+from upkeep.api.window.sharing import Kind, SharedWith, WindowKind, check_freeze, freeze_rules
 
 
 class Verification(Model):
@@ -32,6 +33,12 @@ class Urgency(StrEnum):
 class WindowSpec(Model):
     """When it opens, for how long, and what happens then."""
 
+    kind: Kind = WindowKind.MAINTENANCE
+    """Maintenance: work is done while it is open. Freeze: while it is open no maintenance begins, in its own namespace
+    and in those that it is shared with; where one allows and another forbids, nothing begins. It cannot be changed."""
+    shared_with: SharedWith = Field(default_factory=list)
+    """Other namespaces, `*` for all. Maintenance: their tasks and backups may name it in windows. Freeze: it forbids
+    there too."""
     urgency: Urgency = Urgency.PLANNED
     """Planned: it opens by schedule or startAt. Emergency: it opens once; without startAt as soon as it is created, or
     when noticePeriod has passed since."""
@@ -55,6 +62,10 @@ class WindowSpec(Model):
     """Times in which it does not open: freezes and holidays."""
     suspend: bool = False
     """True: it does not open any more. One that is open already is brought to its end."""
+    reason: Annotated[str, Field(max_length=200)] = ""
+    """Freeze: why, shown wherever something does not begin for it."""
+    allow_emergency: bool = False
+    """Freeze: windows of urgency Emergency open all the same."""
     connections: Connections = Field(default_factory=list)
     """Servers that the verification uses, by name."""
     plan: Plan | None = None
@@ -67,7 +78,7 @@ class WindowSpec(Model):
     @classmethod
     def rules(cls) -> Sequence[Rule]:
         """What one object can show to be wrong."""
-        return (_ONE_TIME, _NOTICE, _DURATION_RANGE)
+        return (_ONE_TIME, _NOTICE, _DURATION_RANGE, *freeze_rules(cls))
 
     @model_validator(mode="after")
     def _opens_somehow(self) -> Self:
@@ -78,6 +89,7 @@ class WindowSpec(Model):
             raise ValueError(_NOTICE["message"])
         if not self.duration:
             raise ValueError(_DURATION_RANGE["message"])
+        check_freeze(self, self.kind)
         return self
 
 

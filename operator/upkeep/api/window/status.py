@@ -23,6 +23,7 @@ class WindowPhase(StrEnum):
     FAILED = "Failed"
     SKIPPED = "Skipped"
     SUSPENDED = "Suspended"
+    FROZEN = "Frozen"
 
 
 class TaskState(StrEnum):
@@ -105,6 +106,27 @@ class WindowOccurrence(Model):
     """The targets of maintenance mode."""
 
 
+class UpcomingState(StrEnum):
+    """What becomes of an occurrence that lies ahead."""
+
+    PLANNED = "Planned"
+    EXCLUDED = "Excluded"
+    FROZEN = "Frozen"
+
+
+class UpcomingOpening(Model):
+    """An occurrence that lies ahead."""
+
+    start_time: Timestamp
+    """When it opens, or would have."""
+    end_time: Timestamp
+    """When it closes at the latest."""
+    state: UpcomingState
+    """Planned, or why it is not going to open: Excluded or Frozen."""
+    reason: str = ""
+    """Which exclusion or freeze, and why."""
+
+
 class WindowStatus(ResourceStatus):
     """Where the window stands."""
 
@@ -112,3 +134,5 @@ class WindowStatus(ResourceStatus):
     """From when on the schedule counts."""
     occurrence: WindowOccurrence | None = None
     """The opening that is under way, or the last one."""
+    upcoming: Annotated[Sequence[UpcomingOpening], Field(max_length=10)] = ()
+    """The next five openings, and up to five before the last of them that are excluded or frozen."""

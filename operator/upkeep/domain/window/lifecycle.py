@@ -19,11 +19,13 @@ from upkeep.domain.history import Ledger, expired_jobs
 from upkeep.domain.instants import write_instant, write_optional
 from upkeep.domain.openings import declared, read_spec, schedule_of
 from upkeep.domain.pause import INVALID_SCHEDULE, INVALID_SPEC
+from upkeep.domain.preview import upcoming
 from upkeep.domain.recollection import recall
 from upkeep.domain.schedule import ScheduleError
 from upkeep.domain.spec import explain
 from upkeep.domain.timetable import Mark, Timetable
 from upkeep.domain.window.closing import closed, dismantled, tidied
+from upkeep.domain.window.freeze import freezes_over, is_freeze, lived
 from upkeep.domain.window.opening import begins, prepared, with_next_occurrence, without_abandoned
 from upkeep.domain.window.outcome import Ending, conditions, spec_problem
 from upkeep.domain.window.running import opened
@@ -50,6 +52,8 @@ def decide(snapshot: WindowSnapshot) -> Decision:
         return _unreadable(stage, Problem(reason=INVALID_SCHEDULE, message=str(error)))
     stage = replace(stage, spec=spec, timetable=timetable, problem=spec_problem(snapshot, spec))
     stage = without_abandoned(stage, mark)
+    if is_freeze(stage):
+        return _decision(lived(stage))
     if not stage.open:
         stage = with_next_occurrence(stage)
     if not stage.open:
@@ -78,23 +82,25 @@ def _decision(stage: Stage) -> Decision:
     """The stage as a decision."""
     final = stage.waking(stage.now + PROBLEM_POLL) if stage.problem else stage
     spec, status, timetable = stage.spec, stage.status, stage.timetable
-    upcoming = timetable.next_after(stage.now) if timetable and spec and not spec.suspend else None
+    ahead = upcoming(spec, stage.now, freezes=freezes_over(stage.snapshot)) if spec else ()
+    following = next((each.opening.start for each in ahead if each.opens), None)
     since = status.suspended_since
     if spec:
         since = (since or write_instant(stage.now)) if spec.suspend else None
-    phase = final.phase or _resting_phase(final, upcoming)
+    phase = final.phase or _resting_phase(final, following)
     written = status.model_copy(
         update={
             **stage.ledger.remembered(),
             "observed_generation": stage.snapshot.resource["metadata"].get("generation"),
             "phase": phase,
-            "next_schedule_time": write_optional(upcoming),
+            "next_schedule_time": write_optional(following),
+            "upcoming": tuple(each.written() for each in ahead),
             "last_schedule_time": write_optional(stage.handled) or status.last_schedule_time,
             "suspended_since": since,
             "schedule_anchor": timetable.anchor if timetable else status.schedule_anchor,
             "occurrence": stage.occurrence,
             "conditions": conditions(
-                stage.snapshot, status, stage.ledger, stage.problem, phase=phase, upcoming=upcoming
+                stage.snapshot, status, stage.ledger, stage.problem, phase=phase, upcoming=following
             ),
         }
     )

@@ -134,6 +134,7 @@ def conditions(
 ) -> Sequence[Condition]:
     """Ready, Reconciling, Stalled, MaintenanceMode and LastRunSucceeded."""
     message = f"opens at {write_instant(upcoming)}" if upcoming else "does not open again"
+    message = "no maintenance begins meanwhile" if phase is WindowPhase.FROZEN else message
     facts = readiness(problem, reason=str(phase), message=message)
     held = holds_any(snapshot)
     facts.append(

@@ -35,10 +35,22 @@ def opened(stage: Stage) -> Stage:
     stage = replace(stage, events=(*stage.events, *task_events(before, progress.tasks)))
     if not progress.over and not over:
         return replace(stage, phase=WindowPhase.ACTIVE)
+    if stage.now < (until := _open_until(stage)):
+        return replace(stage, phase=WindowPhase.ACTIVE).waking(until)
     if stage.spec and stage.spec.verify and stage.current.verified is None and not over:
         return _verified(stage, stage.spec, stage.spec.verify)
     unproven = stage.spec is not None and stage.spec.verify is not None and stage.current.verified is None
     return closed(stage, Ending.DONE if progress.over and not unproven else Ending.OVERRAN)
+
+
+def _open_until(stage: Stage) -> datetime:
+    """Until when a window stays open that has no plan: to its end, but for the time that its verification may take.
+
+    Others work in it: tasks and backups that name it, or people. One with a plan is done when its plan is.
+    """
+    if stage.spec is None or stage.spec.plan is not None or stage.current.verified is not None:
+        return stage.start
+    return stage.end - (stage.spec.verify.timeout if stage.spec.verify else timedelta(0))
 
 
 def _with_targets(stage: Stage) -> Stage:

@@ -36,6 +36,7 @@ class WindowSnapshot:
         page_service: name of its page's Service.
         page_ready: whether the page answers; None where nobody looked.
         now: the time of the decision.
+        freezes: the MaintenanceWindows of kind Freeze that apply to its namespace, as read.
     """
 
     resource: Manifest
@@ -46,6 +47,7 @@ class WindowSnapshot:
     page_service: str
     page_ready: bool | None
     now: datetime
+    freezes: Sequence[Manifest] = ()
     unknown_kinds: frozenset[str] = frozenset()
 
     @property

@@ -61,7 +61,7 @@ async def test_news_of_a_resource_ask_for_a_decision_and_old_news_do_not(kind: R
 @pytest.mark.parametrize("kind", [JOBS, PODS], ids=lambda kind: kind.kind)
 async def test_news_of_a_run_ask_for_a_decision_about_its_owner(kind: Resource) -> None:
     watcher = Watcher()
-    for owner in ("nightly", "nightly-two", "n" * 70, "n" * 80):
+    for owner in ("nightly", "nightly-two", "n" * 63, "n" * 70):
         watcher.observer.seen(TASKS, thing(owner, 1))
     await watcher.asked()
 
@@ -70,7 +70,7 @@ async def test_news_of_a_run_ask_for_a_decision_about_its_owner(kind: Resource) 
     watcher.observer.seen(kind, job_of("n" * 70, 3))
 
     assert short == ["nightly"]
-    assert await watcher.asked() == ["n" * 70, "n" * 80], "its label is too short to tell which of the two"
+    assert await watcher.asked() == ["n" * 63, "n" * 70], "its label is too short to tell which of the two"
 
 
 async def test_a_run_of_a_window_wakes_the_window_too() -> None:

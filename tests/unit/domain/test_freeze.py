@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from unit.domain.cluster import Object, at, minutes, resource
+from unit.domain.cluster import GOOD, Object, at, minutes, resource
 from unit.domain.windowworld import WindowWorld
 from upkeep.api.window import Urgency
 from upkeep.domain.freeze import Freeze, freezes_of, frost_at, speaks_for
@@ -123,6 +123,21 @@ def test_a_freeze_that_is_declared_while_the_window_waits_for_its_page_keeps_it_
 
     assert world.status["history"][0]["reason"] == "Frozen"
     assert not world.started
+
+
+def test_once_a_freeze_begins_an_open_window_starts_nothing_more_until_it_ends() -> None:
+    tasks = [{"name": name} for name in ("first", "second", "third")]
+    short = freeze(startAt="2026-03-02T02:00:30Z", duration="5m")
+    world = night(short, duration="1h", plan={"tasks": tasks})
+    world.outcomes = {name: (minutes(1), GOOD) for name in ("first", "second", "third")}
+
+    world.wait(minutes(92))
+    waiting = world.task_states()
+    world.wait(minutes(10))
+
+    assert waiting["second"] == ("Waiting", "Frozen")
+    assert [f"{started:%H:%M:%S}" for started, _ in world.started] == ["02:00:00", "02:05:30", "02:06:30"]
+    assert world.status["lastRun"]["outcome"] == "ok"
 
 
 class TestTheLifeOfAFreeze:

@@ -13,6 +13,7 @@ from upkeep.api.status import OccurrenceRecord, Trigger
 from upkeep.api.task import TaskSpec, TaskStatus
 from upkeep.api.window import Overrun, Plan, PlanFailure, PlannedTask, PlannedTaskStatus, TaskState
 from upkeep.domain.decision import Occasion, StartRun, StopJob
+from upkeep.domain.freeze import Frost
 from upkeep.domain.history import JOB_DELETED, LOST_MESSAGE, settled
 from upkeep.domain.identity import Identity
 from upkeep.domain.instants import write_instant, write_optional
@@ -61,12 +62,14 @@ class Course:
         end: when it ends.
         cutoff: no task starts later than this before the end.
         closing: nothing more starts.
+        frost: what forbids to start anything for now; None where nothing does.
     """
 
     start: datetime
     end: datetime
     cutoff: timedelta
     closing: bool
+    frost: Frost | None = None
 
     def latest_start(self, planned: PlannedTask) -> datetime:
         """From when on a task is not started any more."""
@@ -151,6 +154,8 @@ def _next_step(
         return _status(planned, TaskState.SKIPPED, "PlanAborted", "a task before it failed"), None
     if snapshot.now > course.latest_start(planned):
         return _status(planned, TaskState.SKIPPED, "NoTimeLeft", _too_late(planned, course)), None
+    if course.frost:
+        return _status(planned, TaskState.WAITING, "Frozen", course.frost.message), None
     if obstacle := _wait(snapshot, plan, planned, states):
         return _status(planned, TaskState.WAITING, *obstacle), None
     return _begin(snapshot, planned, course.start)

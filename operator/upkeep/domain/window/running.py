@@ -10,6 +10,7 @@ from upkeep.domain.history import LOST_MESSAGE, SETTLING, settled
 from upkeep.domain.instants import read_optional
 from upkeep.domain.run import Run, run_name
 from upkeep.domain.window.closing import closed
+from upkeep.domain.window.freeze import frozen
 from upkeep.domain.window.mode import enter
 from upkeep.domain.window.outcome import Ending, task_events
 from upkeep.domain.window.plan import Course, Progress, advance, window_occasion
@@ -28,8 +29,10 @@ def opened(stage: Stage) -> Stage:
     progress = Progress(tasks=())
     before = stage.current.tasks
     if stage.spec and stage.spec.plan:
-        course = Course(start=stage.start, end=stage.end, cutoff=stage.spec.cutoff, closing=over)
+        frost = frozen(stage.snapshot, stage.spec, stage.now)
+        course = Course(start=stage.start, end=stage.end, cutoff=stage.spec.cutoff, closing=over, frost=frost)
         progress = advance(stage.snapshot, stage.spec.plan, course, before)
+        stage = stage.waking(frost.until if frost else None)
     stage = stage.becoming(tasks=progress.tasks).doing(*progress.starts)
     stage = stage.waking(stage.end, progress.wake_at, _settling(stage))
     stage = replace(stage, events=(*stage.events, *task_events(before, progress.tasks)))

@@ -25,6 +25,8 @@ NOT_USED_HERE: Final[dict[Right, str]] = {
     ("", "services", "patch"): "a page that is there already: after a crash between page and status",
     ("", "configmaps", "patch"): "a page that is there already: after a crash between page and status",
     ("upkeep.dev", "maintenancewindows", "get"): "before an Ingress is taken off the page of a window that is gone",
+    ("upkeep.dev", "maintenancewindows", "create"): "maintenance by hand",
+    ("upkeep.dev", "maintenancewindows", "delete"): "a window by hand, a day after its end or for the next one",
 }
 ROLES: Final = (
     Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding"),

@@ -24,7 +24,7 @@ Rule = tuple[str, str, str]
 IN_WATCHED_NAMESPACES: Final = {
     "upkeep.dev": {
         "maintenancetasks": {"list", "watch"},
-        "maintenancewindows": {"get", "list", "watch", "patch"},
+        "maintenancewindows": {"get", "list", "watch", "create", "patch", "delete"},
         "backuppolicies": {"list", "watch"},
         "maintenancetasks/status": {"patch"},
         "maintenancewindows/status": {"patch"},

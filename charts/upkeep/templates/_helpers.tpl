@@ -47,9 +47,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [maintenancetasks, backuppolicies]
   verbs: [list, watch]
 - apiGroups: [upkeep.dev]
-  # patch: the finalizer that is held while an Ingress shows the maintenance page.
+  # patch: the finalizer that is held while an Ingress shows the maintenance page. The rest: maintenance by hand.
   resources: [maintenancewindows]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [upkeep.dev]
   resources: [maintenancetasks/status, maintenancewindows/status, backuppolicies/status]
   verbs: [patch]

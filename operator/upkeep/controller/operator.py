@@ -23,6 +23,7 @@ from upkeep.cluster.cache import Cache
 from upkeep.cluster.client import Client
 from upkeep.cluster.lease import Leadership
 from upkeep.controller.apply import Applier
+from upkeep.controller.byhand import ByHand
 from upkeep.controller.journal import configure
 from upkeep.controller.listing import Lister
 from upkeep.controller.metrics import Metrics
@@ -132,6 +133,13 @@ class Operator:
             queue=self._queue,
             snapshots=self._snapshots,
             applier=self._applier,
+            by_hand=ByHand(
+                client=self._client,
+                cache=self._cache,
+                observer=self._observer,
+                applier=self._applier,
+                clock=_utc_now,
+            ),
             metrics=self._metrics,
             clock=_utc_now,
         )

@@ -14,8 +14,9 @@ from typing import Final
 from upkeep.cluster.cache import Cache, Key
 from upkeep.cluster.client import CONNECTIONS, Object
 from upkeep.cluster.errors import ApiError, ConflictError
-from upkeep.cluster.resources import BACKUPS, TASKS, WINDOWS
+from upkeep.cluster.resources import BACKUPS, INGRESSES, TASKS, WINDOWS
 from upkeep.controller.apply import Applier, NameTakenError
+from upkeep.controller.byhand import ByHand
 from upkeep.controller.metrics import Metrics
 from upkeep.controller.queue import WorkQueue
 from upkeep.controller.snapshots import Snapshots
@@ -44,6 +45,7 @@ class Reconciler:
         queue: WorkQueue,
         snapshots: Snapshots,
         applier: Applier,
+        by_hand: ByHand,
         metrics: Metrics,
         clock: Callable[[], datetime],
     ) -> None:
@@ -51,6 +53,7 @@ class Reconciler:
         self._queue = queue
         self._snapshots = snapshots
         self._applier = applier
+        self._by_hand = by_hand
         self._metrics = metrics
         self._clock = clock
         self._failures: dict[Key, int] = {}
@@ -96,6 +99,8 @@ class Reconciler:
         self._queue.add_at(key, wake_at)
 
     async def _reconcile(self, key: Key) -> datetime | None:
+        if key.plural == INGRESSES.plural:
+            return await self._by_hand.reconcile(key)
         resource = self._cache.get(key)
         if resource is None:
             return None

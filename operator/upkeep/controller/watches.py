@@ -15,6 +15,7 @@ from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.resources import BY_KIND, INGRESSES, JOBS, OWNERS, PODS, TASKS, WINDOWS, Resource
 from upkeep.controller.queue import WorkQueue
 from upkeep.controller.references import NAMES_WINDOW, frozen_namespaces, planned_tasks, progress_of
+from upkeep.domain import byhand
 from upkeep.domain.identity import (
     JOB_NAME_LABEL,
     MANAGED_BY,
@@ -25,17 +26,17 @@ from upkeep.domain.identity import (
     WINDOW_UID_LABEL,
 )
 from upkeep.domain.maintenance import MODE_LABEL
+from upkeep.domain.maintenance.record import MODE_ON
 
 logger = logging.getLogger(__name__)
 
 SELECTORS: Final[Mapping[Resource, str]] = {
     JOBS: f"{MANAGED_BY_LABEL}={MANAGED_BY}",
     PODS: f"{MANAGED_BY_LABEL}={MANAGED_BY},{JOB_NAME_LABEL}",
-    INGRESSES: f"{MODE_LABEL}=on",
 }
-"""What is watched of kinds that are not ours: only what Upkeep made or holds, filtered by the API server."""
+"""What is watched of kinds that are not ours: only what Upkeep made, filtered by the API server."""
 
-WATCHED: Final = (*OWNERS, *SELECTORS)
+WATCHED: Final = (*OWNERS, *SELECTORS, INGRESSES)
 _OWNERS: Final = frozenset(resource.plural for resource in OWNERS)
 
 
@@ -54,6 +55,11 @@ class Observer:
         """Take in an object from a list or a watch."""
         self._echoed(resource, body)
         key = key_of(resource, body)
+        if resource == INGRESSES and not _concerns(body):
+            # Of all the others, thousands maybe, nothing is kept, not even that they are not ours.
+            if key not in self._cache:
+                return
+            deleted = True
         before = self._cache.get(key) if resource in OWNERS else None
         news = self._cache.drop(resource, body) if deleted else self._cache.put(resource, body)
         if not news:
@@ -64,6 +70,10 @@ class Observer:
                 self._wake_dependents(key)
                 self._wake_frozen(before, body)
             self._follow(resource, body, deleted=deleted)
+            if ingress := byhand.ingress_of(body):
+                self._queue.add(Key(INGRESSES.plural, key.namespace, ingress))
+        elif resource == INGRESSES:
+            self._queue.add(key)
         elif resource in {JOBS, PODS}:
             self._wake_owner(body)
 
@@ -231,6 +241,12 @@ def _watch(
 def namespaces_argument(namespaces: Collection[str]) -> dict[str, Any]:
     """How Kopf is told which namespaces to serve."""
     return {"namespaces": list(namespaces)} if namespaces else {"clusterwide": True}
+
+
+def _concerns(ingress: Mapping[str, Any]) -> bool:
+    """Whether an Ingress is in maintenance mode, or somebody asks for it by hand: an annotation has no selector."""
+    labels = ingress["metadata"].get("labels") or {}
+    return labels.get(MODE_LABEL) == MODE_ON or byhand.concerns(ingress)
 
 
 def _generation(body: Mapping[str, Any] | None) -> int | None:

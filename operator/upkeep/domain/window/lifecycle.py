@@ -25,6 +25,7 @@ from upkeep.domain.schedule import ScheduleError
 from upkeep.domain.spec import explain
 from upkeep.domain.timetable import Mark, Timetable
 from upkeep.domain.window.closing import closed, dismantled, tidied
+from upkeep.domain.window.extent import with_end
 from upkeep.domain.window.freeze import freezes_over, is_freeze, lived
 from upkeep.domain.window.opening import begins, prepared, with_next_occurrence, without_abandoned
 from upkeep.domain.window.outcome import Ending, conditions, spec_problem
@@ -60,6 +61,7 @@ def decide(snapshot: WindowSnapshot) -> Decision:
         return _decision(tidied(stage))
     if begins(stage):
         return _decision(replace(stage, phase=WindowPhase.PREPARING).waking(stage.now))
+    stage = with_end(stage)
     return _decision(opened(stage) if stage.is_open_to_users else prepared(stage))
 
 

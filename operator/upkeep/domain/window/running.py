@@ -10,6 +10,7 @@ from upkeep.domain.history import LOST_MESSAGE, SETTLING, settled
 from upkeep.domain.instants import read_optional
 from upkeep.domain.run import Run, run_name
 from upkeep.domain.window.closing import closed
+from upkeep.domain.window.extent import lasts_until_its_end
 from upkeep.domain.window.freeze import frozen
 from upkeep.domain.window.mode import enter
 from upkeep.domain.window.outcome import Ending, task_events
@@ -36,7 +37,7 @@ def opened(stage: Stage) -> Stage:
     stage = stage.becoming(tasks=progress.tasks).doing(*progress.starts)
     stage = stage.waking(stage.end, progress.wake_at, _settling(stage))
     stage = replace(stage, events=(*stage.events, *task_events(before, progress.tasks)))
-    if not progress.over and not over:
+    if not over and (not progress.over or (stage.spec and lasts_until_its_end(stage.spec))):
         return replace(stage, phase=WindowPhase.ACTIVE)
     if stage.now < (until := _open_until(stage)):
         return replace(stage, phase=WindowPhase.ACTIVE).waking(until)

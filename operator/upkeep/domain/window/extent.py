@@ -1,0 +1,33 @@
+"""How long an opening lasts, also when that is changed while it is under way."""
+
+from datetime import timedelta
+from typing import Final
+
+from upkeep.api.window import WindowSpec
+from upkeep.domain.decision import ShowPage
+from upkeep.domain.instants import write_instant
+from upkeep.domain.schedule import occurrence_end
+from upkeep.domain.window.stage import Stage
+
+_MOMENT: Final = timedelta(seconds=1)
+
+
+def lasts_until_its_end(spec: WindowSpec) -> bool:
+    """Whether there is nothing whose end could close the window sooner: it is there for its page alone."""
+    return spec.maintenance_mode is not None and spec.plan is None and spec.verify is None
+
+
+def with_end(stage: Stage) -> Stage:
+    """The opening under way with the end that follows from the duration as it is now; its page is told.
+
+    An opening that the schedule does not know any more keeps the end that it had.
+    """
+    if stage.spec is None or stage.timetable is None:
+        return stage
+    if stage.start not in stage.timetable.schedule.latest_until(stage.start - _MOMENT, stage.start).times:
+        return stage
+    end = occurrence_end(stage.start, stage.spec.duration)
+    if write_instant(end) == stage.current.end_time:
+        return stage
+    told = (ShowPage(until=end),) if stage.current.page_shown and stage.spec.maintenance_mode else ()
+    return stage.becoming(end_time=write_instant(end)).doing(*told)

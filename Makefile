@@ -72,6 +72,7 @@ test: check cluster ## Everything: check, contract, operator, integration, brows
 	@$(PYTHON) -m lab packages
 	@$(VENV)/bin/pytest -q -p no:cacheprovider tests/integration tests/browser
 	@$(SAY) "cluster tests"
+	@$(PYTHON) -m lab traefik
 	@$(VENV)/bin/pytest -q -p no:cacheprovider tests/cluster
 	@$(SAY) "the demo"
 	@$(PYTHON) -m demo up

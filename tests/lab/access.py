@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab import ingress, state, tools
+from lab import ingress, state, tools, traefik
 from lab.command import run
 from lab.controlplane import CONTEXT
 from lab.failure import LabError
@@ -38,6 +38,8 @@ class ClusterAccess:
     """Image of the demo's shop, likewise."""
     ingress_url: str | None
     """Where the cluster's Ingresses are served, told apart by Host header; None where nothing serves them."""
+    traefik_url: str | None
+    """Where Traefik serves its class, its IngressRoutes and its Gateway; None where nobody started it."""
     home_built: bool
     """Whether the cluster's programs run on this machine as processes of the lab."""
     audit_log: Path | None
@@ -69,6 +71,7 @@ def connect(home: Home | None = None, environment: Mapping[str, str] | None = No
         image=OPERATOR_IMAGE,
         shop_image=SHOP_IMAGE,
         ingress_url=ingress.address(recorded) if recorded.ingress else None,
+        traefik_url=traefik.address(recorded) if home_built and traefik.serves(home, recorded) else None,
         home_built=home_built,
         audit_log=home.audit_log if home_built else None,
     )
@@ -116,6 +119,7 @@ def _given(home: Home, named: str, environment: Mapping[str, str]) -> ClusterAcc
         image=environment["UPKEEP_IMAGE"],
         shop_image=environment["UPKEEP_SHOP_IMAGE"],
         ingress_url=environment.get("UPKEEP_INGRESS_URL"),
+        traefik_url=None,
         home_built=False,
         audit_log=None,
     )

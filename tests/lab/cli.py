@@ -62,6 +62,14 @@ def ingress() -> None:
 
 
 @app.command()
+def traefik() -> None:
+    """Serve the cluster's Ingresses and routes with Traefik as well, which is built for it once."""
+    with working() as (home, report):
+        url = cluster.start_traefik(home, report)
+        report.say(f"Traefik serves at {url}" if url else "Only a cluster that was built here gets a Traefik.")
+
+
+@app.command()
 def packages() -> None:
     """Install the servers that tests run against, where they are missing."""
     with working() as (_, report):

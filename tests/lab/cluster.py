@@ -10,7 +10,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lab import debian, homebuilt, images, ingress, kind, state
+from lab import debian, homebuilt, images, ingress, kind, state, traefik
 from lab.access import ClusterAccess, connect
 from lab.failure import LabError
 
@@ -82,6 +82,17 @@ def start_ingress(home: Home, report: Report) -> str | None:
             ingress.up(home, recorded, report)
         state.save(home, replace(recorded, ingress=True))
     return connect(home).ingress_url
+
+
+def start_traefik(home: Home, report: Report) -> str | None:
+    """Start the second data plane; return its URL, None where the cluster is not one that was built here.
+
+    Raises:
+        LabError: there is no cluster, or Traefik cannot be built or does not start.
+    """
+    if given() or _recorded(home).kind != "home-built":
+        return None
+    return traefik.up(home, _recorded(home), report)
 
 
 def _recorded(home: Home) -> State:

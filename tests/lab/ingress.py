@@ -1,5 +1,7 @@
 """A real ingress data plane for the home-built cluster: Contour and Envoy, as two processes beside it.
 
+They serve Ingresses, and the HTTPRoutes of a Gateway, on one port.
+
 It must never listen on anything but loopback.
 """
 
@@ -15,7 +17,7 @@ from lab import tools
 from lab.command import run
 from lab.controlplane import ADMIN, CONTEXT, ControlPlane
 from lab.failure import LabError
-from lab.process import launch, running
+from lab.process import launch, running, stop
 from lab.toolchain import module_directory
 from lab.waiting import until
 
@@ -29,6 +31,14 @@ COMPONENTS = ("contour", "envoy")
 CONTOUR = "github.com/projectcontour/contour"
 RESOURCES = Path("examples", "contour", "01-crds.yaml")
 """Contour's CustomResourceDefinitions, in its Go module."""
+GATEWAY_API = "sigs.k8s.io/gateway-api"
+GATEWAY_RESOURCES = Path("config", "crd", "standard")
+"""Those of the Gateway API, in its Go module: what is stable, as most clusters have it."""
+EXPERIMENTS = ("tlsroutes", "tcproutes", "backendtlspolicies")
+"""What is not in there, so that Contour must not wait for it."""
+NAMESPACE = "upkeep-lab"
+GATEWAY_PORT_OFFSET = 8000
+"""Contour's Envoy listens that much above the port of a Gateway's listener."""
 LOOPBACK = "127.0.0.1"
 ENVOY_FLAGS = (
     *("--concurrency", "1"),
@@ -50,18 +60,22 @@ def up(home: Home, state: State, report: Report) -> str:
     Raises:
         LabError: the cluster is not up, or one of them does not start.
     """
-    if ready(home, state):
+    configuration, wanted = home.cluster / "contour.json", json.dumps(contour_configuration(state))
+    current = configuration.exists() and configuration.read_text() == wanted
+    if current and ready(home, state):
         return address(state)
+    if not current:
+        for name in COMPONENTS:
+            stop(home, name)
     envoy = tools.envoy(home, report)
     plane = ControlPlane(home=home, ports=state.ports)
     if not plane.ready():
         message = "Starting the ingress: the cluster does not answer. Bring it up first (make cluster)."
         raise LabError(message)
     with report.step("Starting Contour and Envoy", total=3) as step:
-        install(home)
+        install(home, state)
         step.advance(detail="resources installed, starting Contour")
-        configuration = home.cluster / "contour.json"
-        configuration.write_text(json.dumps({"network": {"admin-port": state.ports["envoy-admin"]}}))
+        configuration.write_text(wanted)
         flags = [f"--config-path={configuration}", *contour_flags(plane)]
         launch(home, "contour", [home.bin / "contour", "serve", *flags])
         health = f"http://{LOOPBACK}:{state.ports['contour-health']}/healthz"
@@ -90,17 +104,59 @@ def ready(home: Home, state: State) -> bool:
     return all(running(home, name) for name in COMPONENTS) and answers(statistics)
 
 
-def install(home: Home) -> None:
-    """Give the cluster Contour's resources and the ingress class, which is the default one."""
-    doing = "Installing Contour's resources"
-    command: list[str | Path] = [tools.kubectl(home), f"--kubeconfig={home.kubeconfig}", f"--context={CONTEXT}"]
-    environment = tools.environment(home)
-    definitions = module_directory(CONTOUR) / RESOURCES
-    apply = [*command, "apply", "--server-side", "--force-conflicts", "--field-manager=upkeep-lab"]
-    run([*apply, f"--filename={definitions}"], doing=doing, env=environment)
-    run([*apply, "--filename=-"], doing=doing, env=environment, stdin=json.dumps(ingress_class()))
-    wait = [*command, "wait", "--for=condition=Established", "--timeout=30s", f"--filename={definitions}"]
-    run(wait, doing=doing, env=environment)
+def install(home: Home, state: State) -> None:
+    """Give the cluster the resources of Contour and of the Gateway API, the default ingress class, and a Gateway.
+
+    Raises:
+        LabError: the cluster refuses them.
+    """
+    install_resources(home, "Contour's resources", module_directory(CONTOUR) / RESOURCES)
+    install_resources(home, "the Gateway API", module_directory(GATEWAY_API) / GATEWAY_RESOURCES)
+    listener = state.ports["ingress"] - GATEWAY_PORT_OFFSET
+    give(home, ingress_class(), *gateway(CLASS, controller="projectcontour.io/gateway-controller", port=listener))
+
+
+def install_resources(home: Home, what: str, definitions: Path) -> None:
+    """Install a file or a folder of definitions and wait until they are established."""
+    doing, environment = f"Installing {what}", tools.environment(home)
+    run([*_apply(home), f"--filename={definitions}"], doing=doing, env=environment)
+    wait = ["wait", "--for=condition=Established", "--timeout=30s", f"--filename={definitions}"]
+    run([*_kubectl(home), *wait], doing=doing, env=environment)
+
+
+def give(home: Home, *objects: dict[str, object]) -> None:
+    """Apply objects of the lab's own."""
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+    run([*_apply(home), "--filename=-"], doing="Preparing the ingress", env=tools.environment(home), stdin=listed)
+
+
+def gateway(name: str, *, controller: str, port: int) -> list[dict[str, object]]:
+    """Return a Gateway of the lab's namespace, with its class, that serves HTTPRoutes of all namespaces."""
+    listener = {"name": "http", "protocol": "HTTP", "port": port, "allowedRoutes": {"namespaces": {"from": "All"}}}
+    api = "gateway.networking.k8s.io/v1"
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        {
+            "apiVersion": api,
+            "kind": "GatewayClass",
+            "metadata": {"name": name},
+            "spec": {"controllerName": controller},
+        },
+        {
+            "apiVersion": api,
+            "kind": "Gateway",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"gatewayClassName": name, "listeners": [listener]},
+        },
+    ]
+
+
+def _apply(home: Home) -> list[str | Path]:
+    return [*_kubectl(home), "apply", "--server-side", "--force-conflicts", "--field-manager=upkeep-lab"]
+
+
+def _kubectl(home: Home) -> list[str | Path]:
+    return [tools.kubectl(home), f"--kubeconfig={home.kubeconfig}", f"--context={CONTEXT}"]
 
 
 def ingress_class() -> dict[str, object]:
@@ -113,6 +169,14 @@ def ingress_class() -> dict[str, object]:
     }
 
 
+def contour_configuration(state: State) -> dict[str, object]:
+    """Return what Contour reads from its file: with a Gateway, its listener serves Ingresses as well."""
+    return {
+        "network": {"admin-port": state.ports["envoy-admin"]},
+        "gateway": {"gatewayRef": {"namespace": NAMESPACE, "name": CLASS}},
+    }
+
+
 def contour_flags(plane: ControlPlane) -> list[str]:
     """Return Contour's flags: every listener on loopback with a port of the lab's."""
     ports = plane.ports
@@ -120,6 +184,7 @@ def contour_flags(plane: ControlPlane) -> list[str]:
         f"--kubeconfig={plane.credentials(ADMIN)}",
         "--insecure",
         "--disable-leader-election",
+        *(f"--disable-feature={name}" for name in EXPERIMENTS),
         f"--ingress-class-name={CLASS}",
         f"--ingress-status-address={LOOPBACK}",
         f"--xds-address={LOOPBACK}",

@@ -1,4 +1,4 @@
-"""Builds the cluster's programs from the Go module in `tools/`, once for every version of it.
+"""Builds programs from the Go modules in this folder, once for every version of them: the cluster's from `tools/`.
 
 It must never build inside the source tree, nor again while nothing has changed.
 """
@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from lab.command import follow, run
 from lab.home import SOURCES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lab.home import Home
     from lab.report import Report
 
@@ -34,6 +37,26 @@ PROGRAMS = (
 VERSIONS = "k8s.io/component-base/version"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """A Go module whose `tool` lines are built.
+
+    Attributes:
+        directory: where its go.mod is.
+        programs: what `go install tool` leaves behind.
+        what: these programs, in the words of a message.
+        minutes: how long building them takes on two cores.
+    """
+
+    directory: Path
+    programs: Sequence[str]
+    what: str
+    minutes: int
+
+
+CLUSTER = Module(directory=MODULE, programs=PROGRAMS, what="Kubernetes", minutes=10)
+
+
 def linker_flags(module: str) -> str:
     """Return the linker's flags: without its version, a Kubernetes program says v0.0.0.
 
@@ -49,29 +72,41 @@ def linker_flags(module: str) -> str:
     return " ".join(["-s -w", *(f"-X {VERSIONS}.{name}={value}" for name, value in values.items())])
 
 
-def fingerprint(*, go_version: str) -> str:
+def fingerprint(*, go_version: str, directory: Path = MODULE) -> str:
     """Return a hash of all that decides what the programs are."""
     digest = hashlib.sha256(go_version.encode())
     for name in ("go.mod", "go.sum"):
-        digest.update((MODULE / name).read_bytes())
+        digest.update((directory / name).read_bytes())
     return digest.hexdigest()
 
 
 def build(home: Home, report: Report) -> None:
-    """Build the programs into the cache unless they are there in this version.
+    """Build the cluster's programs into the cache unless they are there in this version.
 
     Raises:
         LabError: Go is missing, or the build failed.
     """
-    stamp = home.bin / "tools.sha256"
-    wanted = fingerprint(go_version=run(["go", "env", "GOVERSION"], doing="Asking Go (1.26 or later) for its version"))
-    if stamp.exists() and stamp.read_text() == wanted and all((home.bin / name).exists() for name in PROGRAMS):
-        return
-    report.say("The cluster's programs are built once, which takes about ten minutes on two cores.")
+    flags = linker_flags((MODULE / "go.mod").read_text())
+    if install(home, report, CLUSTER, flags=flags):
+        name_etcd(home.bin)
+
+
+def install(home: Home, report: Report, module: Module, *, flags: str = "-s -w") -> bool:
+    """Build a module's programs into the cache; return False where they are there in this version.
+
+    Raises:
+        LabError: Go is missing, or the build failed.
+    """
+    stamp = home.bin / f"{module.directory.name}.sha256"
+    go_version = run(["go", "env", "GOVERSION"], doing="Asking Go (1.26 or later) for its version")
+    wanted = fingerprint(go_version=go_version, directory=module.directory)
+    there = all((home.bin / name).exists() for name in module.programs)
+    if there and stamp.exists() and stamp.read_text() == wanted:
+        return False
+    report.say(f"{module.what} is built once, which takes about {module.minutes} minutes on two cores.")
     home.bin.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "GOBIN": str(home.bin), "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
     with report.step("Downloading Go modules") as step:
-        listing = "Listing the packages of the cluster's programs"
         packages: list[str] = []
 
         def listed(line: str) -> None:
@@ -80,36 +115,29 @@ def build(home: Home, report: Report) -> None:
             else:
                 packages.append(line)
 
-        follow(["go", "list", "-deps", "tool"], doing=listing, on_line=listed, cwd=MODULE, env=environment)
-    with report.step("Building Kubernetes", total=len(packages)) as step:
-        command = [
-            "nice",
-            "go",
-            "install",
-            "-v",
-            "-trimpath",
-            "-ldflags",
-            linker_flags((MODULE / "go.mod").read_text()),
-        ]
+        listing = ["go", "list", "-deps", "tool"]
+        doing = f"Listing the packages of {module.what}"
+        follow(listing, doing=doing, on_line=listed, cwd=module.directory, env=environment)
+    with report.step(f"Building {module.what}", total=len(packages)) as step:
         follow(
-            [*command, "tool"],
-            doing="Building the cluster's programs",
+            ["nice", "go", "install", "-v", "-trimpath", "-ldflags", flags, "tool"],
+            doing=f"Building {module.what}",
             on_line=lambda line: step.advance(detail=line),
-            cwd=MODULE,
+            cwd=module.directory,
             env=environment,
         )
-    name_etcd(home.bin)
     stamp.write_text(wanted)
+    return True
 
 
-def module_directory(module: str) -> Path:
-    """Return where the sources of a required Go module lie, downloaded if they are not there.
+def module_directory(module: str, directory: Path = MODULE) -> Path:
+    """Return where the sources of a Go module lie that the one in `directory` requires, downloaded if need be.
 
     Raises:
         LabError: Go is missing, or the module cannot be had.
     """
     doing = f"Downloading the Go module {module}"
-    return Path(json.loads(run(["go", "mod", "download", "-json", module], doing=doing, cwd=MODULE))["Dir"])
+    return Path(json.loads(run(["go", "mod", "download", "-json", module], doing=doing, cwd=directory))["Dir"])
 
 
 def name_etcd(directory: Path) -> None:

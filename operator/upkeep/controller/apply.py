@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from upkeep.api.status import ResourceStatus
-from upkeep.api.window import Page
+from upkeep.api.window import Page, WindowStatus
 from upkeep.cluster.cache import Cache
 from upkeep.cluster.client import Client, Object, Urgency
 from upkeep.cluster.errors import AlreadyExistsError, ConflictError, NotFoundError
@@ -25,6 +25,7 @@ from upkeep.cluster.resources import (
     Resource,
 )
 from upkeep.controller.metrics import Metrics
+from upkeep.controller.notifier import Notifier
 from upkeep.controller.settings import Settings
 from upkeep.domain.decision import (
     Action,
@@ -39,6 +40,7 @@ from upkeep.domain.decision import (
     StopJob,
 )
 from upkeep.domain.identity import FINALIZER, OWNER_UID_LABEL, Identity
+from upkeep.domain.notices import AwaitTurn, SendNotice
 from upkeep.resources.job import job
 from upkeep.resources.page import page_name, page_objects
 
@@ -60,8 +62,10 @@ class Applier:
         settings: Settings,
         metrics: Metrics,
         wrote: Callable[[Resource, Object], None],
+        notifier: Notifier,
     ) -> None:
         self._wrote = wrote
+        self._notifier = notifier
         self._client = client
         self._cache = cache
         self._settings = settings
@@ -76,9 +80,11 @@ class Applier:
         """
         for action in decision.actions:
             await self._do(resource, action)
-        await self._write_status(resource, decision.status)
+        written = await self._write_status(resource, decision.status)
+        if written and isinstance(decision.status, WindowStatus):
+            self._notifier.recorded(resource["metadata"]["uid"], decision.status.notices)
         await self.say(Identity.of(resource), *decision.events)
-        for action in decision.cleanup:
+        for action in decision.cleanup if written else ():
             await self._do(resource, action)
 
     async def say(self, about: Identity, *events: Announce) -> None:
@@ -102,6 +108,10 @@ class Applier:
                 await self._remove_page(Identity.of(resource))
             case HoldFinalizer():
                 await self._hold(resource, held=action.held)
+            case AwaitTurn():
+                self._notifier.ask(resource, action.channel)
+            case SendNotice():
+                self._notifier.begin(resource, action)
 
     async def _start(self, start: StartRun) -> None:
         manifest = job(
@@ -191,13 +201,13 @@ class Applier:
         self._cache.put(WINDOWS, patched)
         resource["metadata"] = patched["metadata"]
 
-    async def _write_status(self, resource: Object, status: ResourceStatus) -> None:
-        """Write the fields that changed, if any did."""
+    async def _write_status(self, resource: Object, status: ResourceStatus) -> bool:
+        """Write the fields that changed, if any did; False where the resource is gone."""
         kind, metadata = BY_KIND[resource["kind"]], resource["metadata"]
         before = resource.get("status")
         changes = difference(before if isinstance(before, dict) else {}, dump(status))
         if not changes:
-            return
+            return True
         patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": changes}
         try:
             written = await self._client.patch(
@@ -210,9 +220,10 @@ class Applier:
             )
         except NotFoundError:
             logger.info("It was deleted before its status was written.", extra={"resource": metadata["name"]})
-            return
+            return False
         self._cache.put(kind, written)
         self._wrote(kind, written)
+        return True
 
 
 def dump(status: ResourceStatus) -> dict[str, Any]:

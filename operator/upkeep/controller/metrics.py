@@ -40,6 +40,12 @@ class Metrics:
         self._swept = Counter(
             f"{prefix}_swept_ingresses", "Ingresses restored because nobody held them.", registry=self.registry
         )
+        self._notifications = Counter(
+            f"{prefix}_notifications",
+            "Attempts to send a message to people, by channel and result.",
+            ("channel", "result"),
+            registry=self.registry,
+        )
         self.registry.register(_StatusCollector(prefix=prefix, cache=cache))
 
     def run_started(self, kind: str) -> None:
@@ -53,6 +59,10 @@ class Metrics:
     def conflicted(self) -> None:
         """A restore met something that was not ours."""
         self._conflicts.inc()
+
+    def notified(self, channel: str, result: str) -> None:
+        """A message was `sent` on a configured channel, `refused` by it, or nobody knows (`unknown`)."""
+        self._notifications.labels(channel, result).inc()
 
     def swept(self) -> None:
         """The sweep restored an Ingress."""

@@ -27,6 +27,7 @@ from upkeep.controller.byhand import ByHand
 from upkeep.controller.journal import configure
 from upkeep.controller.listing import Lister
 from upkeep.controller.metrics import Metrics
+from upkeep.controller.notifier import Notifier
 from upkeep.controller.probes import Vitals, application
 from upkeep.controller.queue import WorkQueue
 from upkeep.controller.reconcile import Reconciler
@@ -42,6 +43,8 @@ LEASE_NAME: Final = "upkeep-operator"
 _GARBAGE: Final = 20_000
 """Objects that may come to be before the youngest are looked through."""
 _HANDOVER_SECONDS: Final = 1.5
+_LAST_MESSAGES_SECONDS: Final = 1.0
+"""How long messages that are being sent may hold up the hand-over, so that nobody is left in doubt about them."""
 
 
 class Operator:
@@ -54,9 +57,26 @@ class Operator:
         self._queue = WorkQueue(clock=_utc_now, monotonic=time.monotonic)
         self._observer = Observer(self._cache, self._queue)
         self._metrics = Metrics(prefix=settings.metrics_prefix, cache=self._cache)
-        self._snapshots = Snapshots(self._cache, client, served=settings.watch_namespaces)
+        self._notifier = Notifier(
+            file=settings.channels_file,
+            identity=settings.identity,
+            cache=self._cache,
+            queue=self._queue,
+            metrics=self._metrics,
+        )
+        self._snapshots = Snapshots(
+            self._cache,
+            client,
+            served=settings.watch_namespaces,
+            post=self._notifier.post,
+        )
         self._applier = Applier(
-            client=client, cache=self._cache, settings=settings, metrics=self._metrics, wrote=self._observer.wrote
+            client=client,
+            cache=self._cache,
+            settings=settings,
+            metrics=self._metrics,
+            wrote=self._observer.wrote,
+            notifier=self._notifier,
         )
         self._lister = Lister(
             client=client,
@@ -140,6 +160,7 @@ class Operator:
                 applier=self._applier,
                 clock=_utc_now,
             ),
+            notifier=self._notifier,
             metrics=self._metrics,
             clock=_utc_now,
         )
@@ -157,11 +178,14 @@ class Operator:
             await self._lister.list_first()
             group.create_task(self._queue.ring(), name="alarms")
             group.create_task(reconciler.run(), name="reconciler")
+            group.create_task(self._notifier.run(), name="channels")
             group.create_task(sweep.run(self._settings.sweep_interval), name="sweep")
             group.create_task(self._lister.relist(self._settings.relist_interval), name="relist")
 
     async def _hand_over(self, leading: "asyncio.Task[None]") -> None:
         """Stop acting first, and only then let another replica act."""
+        if self._leadership.held and not leading.done():
+            await self._notifier.drain(_LAST_MESSAGES_SECONDS)
         leading.cancel()
         await asyncio.wait([leading], timeout=_HANDOVER_SECONDS)
         await self._leadership.release()

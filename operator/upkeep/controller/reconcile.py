@@ -18,6 +18,7 @@ from upkeep.cluster.resources import BACKUPS, INGRESSES, TASKS, WINDOWS
 from upkeep.controller.apply import Applier, NameTakenError
 from upkeep.controller.byhand import ByHand
 from upkeep.controller.metrics import Metrics
+from upkeep.controller.notifier import Notifier
 from upkeep.controller.queue import WorkQueue
 from upkeep.controller.snapshots import Snapshots
 from upkeep.domain import backup, task, window
@@ -46,9 +47,11 @@ class Reconciler:
         snapshots: Snapshots,
         applier: Applier,
         by_hand: ByHand,
+        notifier: Notifier,
         metrics: Metrics,
         clock: Callable[[], datetime],
     ) -> None:
+        self._notifier = notifier
         self._cache = cache
         self._queue = queue
         self._snapshots = snapshots
@@ -95,6 +98,7 @@ class Reconciler:
             logger.exception("An unexpected error.", extra=_named(key))
             wake_at = self._retry_at(key, None)
         finally:
+            self._notifier.settle(key)
             self._queue.done(key)
         self._queue.add_at(key, wake_at)
 

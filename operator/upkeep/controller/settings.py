@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Self
 
 from upkeep.cluster.lease import LeaseTimes, LeaseTimesError
@@ -31,6 +32,7 @@ class Settings:
         log_format: json or text (UPKEEP_LOG_FORMAT).
         port: of metrics and probes; 0 for any that is free (UPKEEP_PORT).
         page_replicas: Pods of a maintenance page (UPKEEP_PAGE_REPLICAS).
+        channels_file: where the channels to people stand; None: there are none (UPKEEP_CHANNELS_FILE).
         lease: how fast leadership moves (UPKEEP_LEASE_DURATION, in whole seconds, UPKEEP_LEASE_RENEW_DEADLINE,
             UPKEEP_LEASE_CALL_TIMEOUT, UPKEEP_LEASE_RETRY_PERIOD, in seconds, each shorter than the one before).
         api_timeout: seconds that a request to the API server may take (UPKEEP_API_TIMEOUT).
@@ -47,6 +49,7 @@ class Settings:
     log_format: str = "json"
     port: int = 8080
     page_replicas: int = 2
+    channels_file: Path | None = None
     lease: LeaseTimes = field(default_factory=LeaseTimes)
     api_timeout: float = 10.0
     relist_interval: float = 600.0
@@ -71,6 +74,9 @@ class Settings:
             log_format=_choice(environment, "UPKEEP_LOG_FORMAT", ("json", "text")),
             port=_number(environment, "UPKEEP_PORT", 8080, least=0, most=65535),
             page_replicas=_number(environment, "UPKEEP_PAGE_REPLICAS", 2, most=100),
+            channels_file=Path(environment["UPKEEP_CHANNELS_FILE"])
+            if environment.get("UPKEEP_CHANNELS_FILE")
+            else None,
             lease=_lease(environment),
             api_timeout=_seconds(environment, "UPKEEP_API_TIMEOUT", 10.0),
             relist_interval=_seconds(environment, "UPKEEP_RELIST_INTERVAL", 600.0),

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from upkeep.api.window import EVERY_NAMESPACE
@@ -15,6 +15,7 @@ from upkeep.controller.references import FREEZES, jobs_under_way, named_windows,
 from upkeep.controller.targets import read_targets
 from upkeep.domain.backup import BackupSnapshot
 from upkeep.domain.binding import Surroundings
+from upkeep.domain.notices import Post
 from upkeep.domain.run import Run, observe
 from upkeep.domain.task import TaskSnapshot
 from upkeep.domain.window import WindowSnapshot
@@ -26,7 +27,15 @@ logger = logging.getLogger(__name__)
 class Snapshots:
     """Builds snapshots from what is known of the cluster."""
 
-    def __init__(self, cache: Cache, client: Client, *, served: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        client: Client,
+        *,
+        served: Iterable[str] = (),
+        post: Callable[[Object], Post] = lambda _: Post(),
+    ) -> None:
+        self._post = post
         self._served = frozenset(served)
         self._cache = cache
         self._client = client
@@ -69,6 +78,7 @@ class Snapshots:
             page_ready=ready,
             now=now,
             freezes=self._freezes(namespace),
+            post=self._post(resource),
         )
 
     def live_windows(self) -> frozenset[str]:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from upkeep.api.status import ResourceStatus, Trigger
 from upkeep.domain.identity import Identity
 from upkeep.domain.maintenance import Patch
+from upkeep.domain.notices.post import AwaitTurn, SendNotice
 from upkeep.domain.work import Work
 
 
@@ -104,7 +105,7 @@ class Announce:
     message: str
 
 
-Action = StartRun | StopJob | DeleteJob | ShowPage | RemovePage | PatchTarget | HoldFinalizer
+Action = StartRun | StopJob | DeleteJob | ShowPage | RemovePage | PatchTarget | HoldFinalizer | AwaitTurn | SendNotice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

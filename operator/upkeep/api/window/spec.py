@@ -10,6 +10,7 @@ from upkeep.actions.fields import Duration, Model, Rule
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone
 from upkeep.api.steps import Connections, Steps
 from upkeep.api.window.maintenance import MaintenanceMode
+from upkeep.api.window.notices import ANNOUNCED_TO_SOMEBODY, Announcements, Notify, check_announcements
 from upkeep.api.window.plan import Overrun, Plan
 from upkeep.api.window.sharing import Kind, SharedWith, WindowKind, check_freeze, freeze_rules
 
@@ -74,11 +75,15 @@ class WindowSpec(Model):
     """What shows a maintenance page meanwhile."""
     verify: Verification | None = None
     """Checks after the plan, before maintenance mode is lifted."""
+    announcements: Announcements = Field(default_factory=list)
+    """How long before each opening people are told of it, for example 336h, 24h and 1h."""
+    notify: Notify | None = None
+    """Who is told: before each opening, when it opens, how it ended, and when it does not come about."""
 
     @classmethod
     def rules(cls) -> Sequence[Rule]:
         """What one object can show to be wrong."""
-        return (_ONE_TIME, _NOTICE, _DURATION_RANGE, *freeze_rules(cls))
+        return (_ONE_TIME, _NOTICE, _DURATION_RANGE, *freeze_rules(cls), ANNOUNCED_TO_SOMEBODY)
 
     @model_validator(mode="after")
     def _opens_somehow(self) -> Self:
@@ -90,6 +95,7 @@ class WindowSpec(Model):
         if not self.duration:
             raise ValueError(_DURATION_RANGE["message"])
         check_freeze(self, self.kind)
+        check_announcements(self.announcements, self.notify)
         return self
 
 

@@ -10,6 +10,7 @@ from upkeep.actions.contract import Outcome
 from upkeep.actions.fields import Model
 from upkeep.api.scheduling import Timestamp
 from upkeep.api.status import FindingSummary, ResourceStatus, ScheduleAnchor
+from upkeep.api.window.notices import Announced, Notices
 
 
 class WindowPhase(StrEnum):
@@ -136,3 +137,7 @@ class WindowStatus(ResourceStatus):
     """The opening that is under way, or the last one."""
     upcoming: Annotated[Sequence[UpcomingOpening], Field(max_length=10)] = ()
     """The next five openings, and up to five before the last of them that are excluded or frozen."""
+    announced: Announced | None = None
+    """Up to when announcements are accounted for."""
+    notices: Notices = ()
+    """Messages to people, oldest first: what became of each of them."""

@@ -1,11 +1,12 @@
 """All that a decision about a window looks at."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from upkeep.domain.identity import Identity
+from upkeep.domain.notices.post import Post
 from upkeep.domain.run import Run
 
 Manifest = Mapping[str, Any]
@@ -37,6 +38,7 @@ class WindowSnapshot:
         page_ready: whether the page answers; None where nobody looked.
         now: the time of the decision.
         freezes: the MaintenanceWindows of kind Freeze that apply to its namespace, as read.
+        post: how its messages are delivered.
     """
 
     resource: Manifest
@@ -44,11 +46,12 @@ class WindowSnapshot:
     runs: Sequence[Run]
     busy: frozenset[str]
     targets: Mapping[TargetRef, Manifest]
+    unknown_kinds: frozenset[str] = frozenset()
     page_service: str
     page_ready: bool | None
     now: datetime
     freezes: Sequence[Manifest] = ()
-    unknown_kinds: frozenset[str] = frozenset()
+    post: Post = field(default_factory=Post)
 
     @property
     def identity(self) -> Identity:

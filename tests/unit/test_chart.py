@@ -3,6 +3,7 @@
 That the rendered file is what the chart renders today is checked where Helm is, in tests/cluster/test_chart.py.
 """
 
+import ast
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 import yaml
 
 from upkeep.controller.operator import LEASE_NAME
+from upkeep.domain.window.approval import Endorsement
+from upkeep.domain.window.checklist import TICK_PREFIX
 
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "charts" / "upkeep"
@@ -127,6 +130,25 @@ def test_who_may_edit_workloads_may_not_therefore_edit_tasks(objects: list[Objec
     assert {group for group, _, _ in _granted(role)} == {"upkeep.dev"}
 
 
+@pytest.mark.parametrize(("role", "verb"), [("upkeep-approver", "approve"), ("upkeep-ticker", "tick")])
+def test_who_may_approve_or_tick_may_do_nothing_else(objects: list[Object], role: str, verb: str) -> None:
+    granted = set(_granted(_one(objects, "ClusterRole", role)))
+
+    assert granted == {("upkeep.dev", "maintenancewindows", each) for each in ("get", "list", "watch", "patch", verb)}
+
+
+def test_the_policy_guards_the_annotations_that_the_operator_reads(objects: list[Object]) -> None:
+    policy = _one(objects, "ValidatingAdmissionPolicy", "upkeep-approval")
+    binding = _one(objects, "ValidatingAdmissionPolicyBinding", "upkeep-approval")
+    variables = {variable["name"]: variable["expression"] for variable in policy["spec"]["variables"]}
+    endorsement = Endorsement(by="alice", occurrence="2026-12-06T02:00:00Z", generation="1")
+
+    assert ast.literal_eval(variables["parts"]) == list(endorsement.annotations)
+    assert f"key.startsWith('{TICK_PREFIX}')" in variables["ticks"]
+    assert policy["spec"]["failurePolicy"] == "Fail"
+    assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
+
+
 def test_two_replicas_of_which_a_drain_takes_one_at_a_time(objects: list[Object], deployment: Object) -> None:
     budget = _one(objects, "PodDisruptionBudget", "upkeep")
 
@@ -164,6 +186,7 @@ def test_the_operator_is_told_who_and_where_it_is(container: Object) -> None:
         "UPKEEP_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
         "UPKEEP_POD_NAME": {"fieldRef": {"fieldPath": "metadata.name"}},
         "UPKEEP_WATCH_NAMESPACES": "",
+        "UPKEEP_APPROVAL_POLICY": "true",
         "UPKEEP_METRICS_PREFIX": "upkeep",
         "UPKEEP_LOG_LEVEL": "info",
         "UPKEEP_LOG_FORMAT": "json",

@@ -31,6 +31,18 @@ def _restore() -> int:
     return command(sys.argv[2:])
 
 
+def _approve() -> int:
+    from upkeep.cli.approve import approve  # noqa: PLC0415 - only this command needs it
+
+    return approve(sys.argv[2:])
+
+
+def _tick() -> int:
+    from upkeep.cli.approve import tick  # noqa: PLC0415 - only this command needs it
+
+    return tick(sys.argv[2:])
+
+
 def _version() -> int:
     sys.stdout.write(f"upkeep {__version__}\n")
     return 0
@@ -41,6 +53,8 @@ COMMANDS: Final[Mapping[str, tuple[Callable[[], int], str]]] = {
     "run": (_run, "execute the steps of a run inside a Job's Pod"),
     "page": (_page, "serve a maintenance page inside its Pod"),
     "restore": (_restore, "take everything off its maintenance page without the operator"),
+    "approve": (_approve, "approve an opening of a window, in your own name"),
+    "tick": (_tick, "tick off an item of a window's checklist, in your own name"),
     "version": (_version, "print the version"),
 }
 

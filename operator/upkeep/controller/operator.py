@@ -67,6 +67,7 @@ class Operator:
         self._snapshots = Snapshots(
             self._cache,
             client,
+            approval_policy=settings.approval_policy,
             served=settings.watch_namespaces,
             post=self._notifier.post,
         )

@@ -27,6 +27,8 @@ class Settings:
         namespace: where its Lease is (UPKEEP_NAMESPACE).
         identity: its name as a candidate for the Lease (UPKEEP_POD_NAME, else the host's name).
         watch_namespaces: namespaces it serves; empty for all (UPKEEP_WATCH_NAMESPACES, comma separated).
+        approval_policy: whether the cluster refuses approvals and ticks in the name of another
+            (UPKEEP_APPROVAL_POLICY, true or false).
         metrics_prefix: first part of every metric's name (UPKEEP_METRICS_PREFIX).
         log_level: debug, info, warning or error (UPKEEP_LOG_LEVEL).
         log_format: json or text (UPKEEP_LOG_FORMAT).
@@ -44,6 +46,7 @@ class Settings:
     namespace: str
     identity: str
     watch_namespaces: tuple[str, ...] = ()
+    approval_policy: bool = False
     metrics_prefix: str = "upkeep"
     log_level: str = "info"
     log_format: str = "json"
@@ -69,6 +72,7 @@ class Settings:
             ),
             identity=environment.get("UPKEEP_POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
             watch_namespaces=_namespaces(environment, "UPKEEP_WATCH_NAMESPACES"),
+            approval_policy=_choice(environment, "UPKEEP_APPROVAL_POLICY", ("false", "true")) == "true",
             metrics_prefix=_prefix(environment, "UPKEEP_METRICS_PREFIX"),
             log_level=_choice(environment, "UPKEEP_LOG_LEVEL", ("info", "debug", "warning", "error")),
             log_format=_choice(environment, "UPKEEP_LOG_FORMAT", ("json", "text")),

@@ -32,10 +32,12 @@ class Snapshots:
         cache: Cache,
         client: Client,
         *,
+        approval_policy: bool = False,
         served: Iterable[str] = (),
         post: Callable[[Object], Post] = lambda _: Post(),
     ) -> None:
         self._post = post
+        self._approval_policy = approval_policy
         self._served = frozenset(served)
         self._cache = cache
         self._client = client
@@ -78,6 +80,7 @@ class Snapshots:
             page_ready=ready,
             now=now,
             freezes=self._freezes(namespace),
+            approvals_trusted=self._approval_policy,
             post=self._post(resource),
         )
 

@@ -30,6 +30,8 @@ class Reason(StrEnum):
     EXCLUDED = "Excluded"
     FROZEN = "Frozen"
     TARGET_REFUSED = "TargetRefused"
+    NOT_APPROVED = "NotApproved"
+    CHECKLIST_INCOMPLETE = "ChecklistIncomplete"
     HELD = "Held"
 
 

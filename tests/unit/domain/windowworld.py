@@ -27,6 +27,8 @@ from upkeep.domain.instants import write_instant
 from upkeep.domain.maintenance import MODE_LABEL
 from upkeep.domain.task import TaskSnapshot
 from upkeep.domain.window import TargetRef, WindowSnapshot
+from upkeep.domain.window.approval import Endorsement
+from upkeep.domain.window.checklist import TICK_PREFIX, tick_of
 
 TASK_SPEC = {"job": {"image": "localhost/work"}}
 LONGEST_BURST = 15
@@ -57,6 +59,7 @@ class WindowWorld:
         warm_up: how long it takes to answer; None: for ever.
         outcomes: of the Jobs of a task: how long they take, and what their Pods say. Else 20 seconds, and good.
         started: with when.
+        approvals_trusted: whether nobody can approve or tick in the name of another.
     """
 
     now: datetime
@@ -74,6 +77,7 @@ class WindowWorld:
     started: list[tuple[datetime, StartRun]] = field(default_factory=list)
     opened: list[tuple[datetime, str]] = field(default_factory=list)
     wake_at: datetime | None = None
+    approvals_trusted: bool = True
     watched: Callable[[Decision], None] = lambda _: None
 
     def __post_init__(self) -> None:
@@ -118,6 +122,7 @@ class WindowWorld:
             page_ready=self._page_ready(),
             now=self.now,
             freezes=self.freezes,
+            approvals_trusted=self.approvals_trusted,
         )
 
     def act(self, *, crash_after: int | None = None) -> Decision | None:
@@ -161,6 +166,19 @@ class WindowWorld:
 
     def edit(self, **spec: object) -> None:
         edited(self.live, **spec)
+
+    def approve(self, user: str, occurrence: str) -> None:
+        """What `kubectl upkeep approve` does."""
+        generation = str(self.live["metadata"]["generation"])
+        self._annotate(**Endorsement(by=user, occurrence=occurrence, generation=generation).annotations)
+
+    def tick(self, user: str, item: str, occurrence: str) -> None:
+        """What `kubectl upkeep tick` does."""
+        self._annotate(**{f"{TICK_PREFIX}{item}": tick_of(user, occurrence)})
+
+    def _annotate(self, **annotations: str) -> None:
+        known = self.live["metadata"].get("annotations", {})
+        self.live["metadata"]["annotations"] = {**known, **annotations}
 
     def delete(self) -> None:
         """`kubectl delete mw sunday`: it stays as long as somebody holds a finalizer."""

@@ -1,5 +1,15 @@
 """MaintenanceWindow: when, for whom, and what happens then."""
 
+from upkeep.api.window.change import (
+    Approval,
+    ApprovalStatus,
+    Change,
+    Checklist,
+    ChecklistItem,
+    ChecklistItemStatus,
+    Moment,
+    Risk,
+)
 from upkeep.api.window.maintenance import MaintenanceMode, Page, Target
 from upkeep.api.window.plan import Overrun, Plan, PlanFailure, PlannedTask
 from upkeep.api.window.sharing import EVERY_NAMESPACE, WindowKind
@@ -18,13 +28,21 @@ from upkeep.api.window.status import (
 
 __all__ = [
     "EVERY_NAMESPACE",
+    "Approval",
+    "ApprovalStatus",
+    "Change",
+    "Checklist",
+    "ChecklistItem",
+    "ChecklistItemStatus",
     "MaintenanceMode",
+    "Moment",
     "Overrun",
     "Page",
     "Plan",
     "PlanFailure",
     "PlannedTask",
     "PlannedTaskStatus",
+    "Risk",
     "Target",
     "TargetState",
     "TargetStatus",

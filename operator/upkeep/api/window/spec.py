@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from upkeep.actions.fields import Duration, Model, Rule
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone
 from upkeep.api.steps import Connections, Steps
+from upkeep.api.window.change import Approval, Change, Checklist
 from upkeep.api.window.maintenance import MaintenanceMode
 from upkeep.api.window.notices import ANNOUNCED_TO_SOMEBODY, Announcements, Notify, check_announcements
 from upkeep.api.window.plan import Overrun, Plan
@@ -67,6 +68,12 @@ class WindowSpec(Model):
     """Freeze: why, shown wherever something does not begin for it."""
     allow_emergency: bool = False
     """Freeze: windows of urgency Emergency open all the same."""
+    change: Change | None = None
+    """Why it is done and how to go back, for those who approve it and those who look later."""
+    approval: Approval | None = None
+    """Whether a named person has to approve each opening before its start."""
+    checklist: Checklist | None = None
+    """What people do by hand and tick off."""
     connections: Connections = Field(default_factory=list)
     """Servers that the verification uses, by name."""
     plan: Plan | None = None

@@ -10,6 +10,7 @@ from upkeep.actions.contract import Outcome
 from upkeep.actions.fields import Model
 from upkeep.api.scheduling import Timestamp
 from upkeep.api.status import FindingSummary, ResourceStatus, ScheduleAnchor
+from upkeep.api.window.change import MAX_ITEMS, ApprovalStatus, ChecklistStatus
 from upkeep.api.window.notices import Announced, Notices
 
 
@@ -17,6 +18,7 @@ class WindowPhase(StrEnum):
     """Where a window stands."""
 
     SCHEDULED = "Scheduled"
+    AWAITING_APPROVAL = "AwaitingApproval"
     PREPARING = "Preparing"
     ACTIVE = "Active"
     VERIFYING = "Verifying"
@@ -96,7 +98,15 @@ class WindowOccurrence(Model):
     closed_at: Timestamp | None = None
     """When it really closed."""
     waiting_for: str | None = None
-    """What holds its opening back, as one CamelCase word; empty where nothing does."""
+    """What holds its opening or its end back, as one CamelCase word; empty where nothing does."""
+    approved_by: str | None = None
+    """Who approved it."""
+    approved_at: Timestamp | None = None
+    """When Upkeep saw the approval."""
+    approved_generation: int | None = None
+    """The generation of the spec that was approved."""
+    left_open: Annotated[Sequence[str], Field(max_length=MAX_ITEMS)] = ()
+    """Required items of its checklist that nobody had ticked when it closed."""
     page_shown: bool = False
     """Whether its maintenance page is up."""
     verified: bool | None = None
@@ -137,6 +147,10 @@ class WindowStatus(ResourceStatus):
     """The opening that is under way, or the last one."""
     upcoming: Annotated[Sequence[UpcomingOpening], Field(max_length=10)] = ()
     """The next five openings, and up to five before the last of them that are excluded or frozen."""
+    approval: ApprovalStatus | None = None
+    """Where the approval of the next opening, or of the one under way, stands."""
+    checklist: ChecklistStatus = ()
+    """Who has ticked what."""
     announced: Announced | None = None
     """Up to when announcements are accounted for."""
     notices: Notices = ()

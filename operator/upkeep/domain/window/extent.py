@@ -14,7 +14,8 @@ _MOMENT: Final = timedelta(seconds=1)
 
 def lasts_until_its_end(spec: WindowSpec) -> bool:
     """Whether there is nothing whose end could close the window sooner: it is there for its page alone."""
-    return spec.maintenance_mode is not None and spec.plan is None and spec.verify is None
+    by_hand = spec.checklist is not None and any(item.required for item in spec.checklist.during)
+    return spec.maintenance_mode is not None and spec.plan is None and spec.verify is None and not by_hand
 
 
 def with_end(stage: Stage) -> Stage:

@@ -25,6 +25,7 @@ from upkeep.domain.schedule import ScheduleError
 from upkeep.domain.spec import explain
 from upkeep.domain.timetable import Mark, Timetable
 from upkeep.domain.window.closing import closed, dismantled, tidied
+from upkeep.domain.window.control import control
 from upkeep.domain.window.extent import with_end
 from upkeep.domain.window.freeze import freezes_over, is_freeze, lived
 from upkeep.domain.window.opening import begins, prepared, with_next_occurrence, without_abandoned
@@ -35,6 +36,7 @@ from upkeep.domain.window.stage import Stage
 
 PROBLEM_POLL: Final = timedelta(seconds=30)
 KEPT_JOBS: Final = 3
+_BEFORE_OPENING: Final = frozenset({WindowPhase.SCHEDULED, WindowPhase.PREPARING})
 
 
 def decide(snapshot: WindowSnapshot) -> Decision:
@@ -89,7 +91,10 @@ def _decision(stage: Stage) -> Decision:
     since = status.suspended_since
     if spec:
         since = (since or write_instant(stage.now)) if spec.suspend else None
+    under_control = control(final, following)
     phase = final.phase or _resting_phase(final, following)
+    if under_control.awaiting and phase in _BEFORE_OPENING:
+        phase = WindowPhase.AWAITING_APPROVAL
     written = status.model_copy(
         update={
             **stage.ledger.remembered(),
@@ -101,8 +106,16 @@ def _decision(stage: Stage) -> Decision:
             "suspended_since": since,
             "schedule_anchor": timetable.anchor if timetable else status.schedule_anchor,
             "occurrence": stage.occurrence,
+            "approval": under_control.approval,
+            "checklist": under_control.checklist,
             "conditions": conditions(
-                stage.snapshot, status, stage.ledger, stage.problem, phase=phase, upcoming=following
+                stage.snapshot,
+                status,
+                stage.ledger,
+                stage.problem,
+                phase=phase,
+                upcoming=following,
+                besides=under_control.facts,
             ),
         }
     )
@@ -111,7 +124,7 @@ def _decision(stage: Stage) -> Decision:
     return Decision(
         status=written,
         actions=stage.actions,
-        events=(*stage.events, *stage.ledger.announcements),
+        events=(*stage.events, *under_control.events, *stage.ledger.announcements),
         cleanup=expired_jobs(verifications, recorded=lambda _: is_closed, good=KEPT_JOBS, bad=KEPT_JOBS),
         wake_at=final.wake_at,
     )

@@ -15,6 +15,7 @@ from upkeep.domain.schedule import occurrence_end
 from upkeep.domain.timetable import Mark
 from upkeep.domain.window.absence import absence, withdrawn
 from upkeep.domain.window.closing import closed
+from upkeep.domain.window.control import with_approval
 from upkeep.domain.window.gates import verdict
 from upkeep.domain.window.held import Held
 from upkeep.domain.window.mode import enter, survey
@@ -129,7 +130,7 @@ def begun(stage: Stage) -> Stage:
     """Maintenance begins: from here on it is brought to its end in order."""
     held = sum(target.state is TargetState.MAINTENANCE for target in stage.current.targets)
     shown = f", {held} in maintenance mode" if held else ""
-    stage = stage.becoming(opened_at=write_instant(stage.now))
+    stage = with_approval(stage.becoming(opened_at=write_instant(stage.now)))
     stage = stage.saying("WindowOpened", f"open until {stage.current.end_time}{shown}")
     return replace(stage, phase=WindowPhase.ACTIVE).waking(stage.now)
 
@@ -140,6 +141,8 @@ def _unopened(stage: Stage) -> Ending | Cause | None:
         return cause
     if stage.now < stage.end:
         return None
+    if isinstance(refused := _verdict(stage), Cause):
+        return refused
     held = stage.current.waiting_for
     return skipped(Reason.HELD, f"{held} held it back until its end") if held else Ending.NOT_OPENED
 

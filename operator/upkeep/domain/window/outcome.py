@@ -32,6 +32,7 @@ class Ending(StrEnum):
 
     DONE = "Done"
     OVERRAN = "Overran"
+    CHECKLIST_INCOMPLETE = "ChecklistIncomplete"
     NOT_OPENED = "PageNotReady"
     REFUSED = "TargetRefused"
     INVALID_SPEC = "InvalidSpec"
@@ -40,6 +41,7 @@ class Ending(StrEnum):
 _WHY = {
     Ending.DONE: "",
     Ending.OVERRAN: "the window ended before its plan and verification did",
+    Ending.CHECKLIST_INCOMPLETE: "the window ended before its checklist was ticked",
     Ending.NOT_OPENED: "its maintenance page did not become ready in time, so nothing was started",
     Ending.REFUSED: "a target cannot be put into maintenance mode, so nothing was started",
     Ending.INVALID_SPEC: "its spec was made invalid while it was open",
@@ -78,6 +80,8 @@ def result(snapshot: WindowSnapshot, occurrence: WindowOccurrence, ending: Endin
     restored = sum(target.state is TargetState.RESTORED for target in occurrence.targets)
     parts += [f"{restored} of {len(occurrence.targets)} targets restored"] if occurrence.targets else []
     parts += [f"not restored where others had changed them: {', '.join(conflicts)}"] if conflicts else []
+    parts += [f"left open: {', '.join(occurrence.left_open)}"] if occurrence.left_open else []
+    parts += [f"approved by {occurrence.approved_by}"] if occurrence.approved_by else []
     counts = [run.report.counts for run in snapshot.runs if run.report and _belongs(run.occasion.scheduled, occurrence)]
     summary = RunSummary(
         ending=RecordEnding.RAN,
@@ -131,8 +135,9 @@ def conditions(
     *,
     phase: WindowPhase,
     upcoming: datetime | None,
+    besides: Sequence[Fact] = (),
 ) -> Sequence[Condition]:
-    """Ready, Reconciling, Stalled, MaintenanceMode and LastRunSucceeded."""
+    """Ready, Reconciling, Stalled, MaintenanceMode, LastRunSucceeded, and what is known besides."""
     message = f"opens at {write_instant(upcoming)}" if upcoming else "does not open again"
     message = "no maintenance begins meanwhile" if phase is WindowPhase.FROZEN else message
     facts = readiness(problem, reason=str(phase), message=message)
@@ -145,7 +150,7 @@ def conditions(
             message="users see the maintenance page" if held else "",
         )
     )
-    facts += last_run_fact(ledger, status.conditions)
+    facts += [*last_run_fact(ledger, status.conditions), *besides]
     generation = int(snapshot.resource["metadata"].get("generation") or 0)
     return merge(status.conditions, facts, generation=generation, now=snapshot.now)
 

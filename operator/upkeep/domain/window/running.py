@@ -10,6 +10,7 @@ from upkeep.domain.history import LOST_MESSAGE, SETTLING, settled
 from upkeep.domain.instants import read_optional
 from upkeep.domain.run import Run, run_name
 from upkeep.domain.window.closing import closed
+from upkeep.domain.window.control import left_open, under_control, waiting_for_ticks
 from upkeep.domain.window.extent import lasts_until_its_end
 from upkeep.domain.window.freeze import frozen
 from upkeep.domain.window.mode import enter
@@ -34,25 +35,35 @@ def opened(stage: Stage) -> Stage:
         course = Course(start=stage.start, end=stage.end, cutoff=stage.spec.cutoff, closing=over, frost=frost)
         progress = advance(stage.snapshot, stage.spec.plan, course, before)
         stage = stage.waking(frost.until if frost else None)
+    stage, progress = under_control(stage, progress)
     stage = stage.becoming(tasks=progress.tasks).doing(*progress.starts)
     stage = stage.waking(stage.end, progress.wake_at, _settling(stage))
     stage = replace(stage, events=(*stage.events, *task_events(before, progress.tasks)))
     if not over and (not progress.over or (stage.spec and lasts_until_its_end(stage.spec))):
+        return replace(stage, phase=WindowPhase.ACTIVE)
+    undone = left_open(stage)
+    stage = waiting_for_ticks(stage, undone)
+    if undone and not over:
         return replace(stage, phase=WindowPhase.ACTIVE)
     if stage.now < (until := _open_until(stage)):
         return replace(stage, phase=WindowPhase.ACTIVE).waking(until)
     if stage.spec and stage.spec.verify and stage.current.verified is None and not over:
         return _verified(stage, stage.spec, stage.spec.verify)
     unproven = stage.spec is not None and stage.spec.verify is not None and stage.current.verified is None
+    if undone:
+        return closed(stage.becoming(left_open=undone), Ending.CHECKLIST_INCOMPLETE)
     return closed(stage, Ending.DONE if progress.over and not unproven else Ending.OVERRAN)
 
 
 def _open_until(stage: Stage) -> datetime:
     """Until when a window stays open that has no plan: to its end, but for the time that its verification may take.
 
-    Others work in it: tasks and backups that name it, or people. One with a plan is done when its plan is.
+    Others work in it: tasks and backups that name it, or people. One with a plan is done when its plan is, or when
+    people have ticked off what they do meanwhile.
     """
     if stage.spec is None or stage.spec.plan is not None or stage.current.verified is not None:
+        return stage.start
+    if stage.spec.checklist and any(item.required for item in stage.spec.checklist.during):
         return stage.start
     return stage.end - (stage.spec.verify.timeout if stage.spec.verify else timedelta(0))
 

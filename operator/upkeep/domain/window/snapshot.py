@@ -38,6 +38,7 @@ class WindowSnapshot:
         page_ready: whether the page answers; None where nobody looked.
         now: the time of the decision.
         freezes: the MaintenanceWindows of kind Freeze that apply to its namespace, as read.
+        approvals_trusted: whether the cluster refuses approvals and ticks in the name of another.
         post: how its messages are delivered.
     """
 
@@ -51,6 +52,7 @@ class WindowSnapshot:
     page_ready: bool | None
     now: datetime
     freezes: Sequence[Manifest] = ()
+    approvals_trusted: bool = False
     post: Post = field(default_factory=Post)
 
     @property

@@ -43,6 +43,12 @@ def _tick() -> int:
     return tick(sys.argv[2:])
 
 
+def _upcoming() -> int:
+    from upkeep.cli.upcoming import main as command  # noqa: PLC0415 - only this command needs it
+
+    return command(sys.argv[2:])
+
+
 def _version() -> int:
     sys.stdout.write(f"upkeep {__version__}\n")
     return 0
@@ -55,6 +61,7 @@ COMMANDS: Final[Mapping[str, tuple[Callable[[], int], str]]] = {
     "restore": (_restore, "take everything off its maintenance page without the operator"),
     "approve": (_approve, "approve an opening of a window, in your own name"),
     "tick": (_tick, "tick off an item of a window's checklist, in your own name"),
+    "upcoming": (_upcoming, "show when windows open in any range of time, and when not and why"),
     "version": (_version, "print the version"),
 }
 

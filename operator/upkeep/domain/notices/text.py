@@ -93,6 +93,10 @@ def _details(spec: WindowSpec) -> list[str]:
         lines.append(f"Affected: {_listed(names)} (users see a maintenance page)" if names else "")
     if spec.plan:
         lines.append(f"Tasks:    {_listed([task.name for task in spec.plan.tasks])}")
+    if spec.change:
+        lines.append(f"Reason:   {spec.change.reason}")
+        lines.append(f"Risk:     {spec.change.risk}" if spec.change.risk else "")
+        lines.append(f"Ticket:   {spec.change.ticket}" if spec.change.ticket else "")
     lines.append(f"Reason:   {spec.reason}" if spec.reason else "")
     return [line for line in lines if line]
 

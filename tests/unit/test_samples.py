@@ -60,9 +60,9 @@ def test_there_is_a_sample_of_every_kind() -> None:
     assert {found["kind"] for found in OURS} == set(SPECS)
 
 
-def test_a_sample_lives_where_the_demo_does(sample: Object) -> None:
+def test_a_sample_lives_where_the_demo_does_or_brings_its_namespace(sample: Object) -> None:
     assert sample["apiVersion"] == "upkeep.dev/v1alpha1"
-    assert sample["metadata"]["namespace"] == "shop"
+    assert sample["metadata"]["namespace"] in {"shop", *_names("Namespace", *SAMPLES)}
 
 
 def test_every_file_begins_by_saying_what_it_is_for() -> None:
@@ -127,8 +127,8 @@ def test_the_servers_and_secrets_that_samples_name_are_in_the_demo(sample: Objec
 
 def test_steps_use_connections_that_are_there(spec: Model) -> None:
     steps = spec.steps if isinstance(spec, TaskSpec) else None
-    if isinstance(spec, WindowSpec) and spec.verify:
-        steps = spec.verify.steps
+    if isinstance(spec, WindowSpec):
+        steps = [*(spec.verify.steps if spec.verify else ()), *((spec.requires and spec.requires.steps) or ())]
     known = {connection.name for connection in getattr(spec, "connections", [])}
 
     used = {name for step in steps or [] for name in step.action.connection_names()}
@@ -140,9 +140,20 @@ def test_windows_plan_and_target_what_is_there(spec: Model) -> None:
     tasks, ingresses = _names("MaintenanceTask", *SAMPLES), _names("Ingress", DEMO)
 
     if isinstance(spec, WindowSpec):
-        assert spec.maintenance_mode is not None
         assert {task.name for task in (spec.plan.tasks if spec.plan else ())} <= tasks
-        assert {target.name for target in spec.maintenance_mode.targets} <= ingresses
+        mode = spec.maintenance_mode
+        assert {target.name for target in (mode.targets if mode else ())} <= ingresses
+
+
+def test_tasks_and_policies_name_windows_that_are_there_and_shared_with_them(sample: Object) -> None:
+    windows = {
+        f"{found['metadata']['namespace']}/{found['metadata']['name']}": found
+        for found in OURS
+        if found["kind"] == "MaintenanceWindow"
+    }
+
+    for reference in sample["spec"].get("windows", ()):
+        assert sample["metadata"]["namespace"] in windows[reference]["spec"]["sharedWith"]
 
 
 REFUSED_BY_THE_MODELS: Final = {
@@ -162,8 +173,15 @@ REFUSED_BY_THE_MODELS: Final = {
     "window-without-time",
     "window-schedule-and-start",
     "target-of-unknown-kind",
+    "silence-of-everything",
+    "requires-nothing",
     "backup-of-nothing",
     "backup-read-subset",
+    "freeze-with-plan",
+    "freeze-with-cutoff",
+    "reason-without-freeze",
+    "shared-with-no-namespace",
+    "window-named-by-three-parts",
 }
 
 

@@ -1,0 +1,99 @@
+"""Who looks at a window is asked to decide when that changes what he may do, in whichever namespace he is."""
+
+from typing import Any, Final
+
+from unit.controller.test_observer import Object, Watcher, thing
+from upkeep.cluster.cache import Cache
+from upkeep.cluster.resources import BACKUPS, TASKS, WINDOWS
+from upkeep.controller.references import terms_of
+
+NIGHT: Final = {"schedule": "0 2 * * *", "duration": "1h", "sharedWith": ["shop"]}
+FREEZE: Final = {**NIGHT, "kind": "Freeze"}
+
+
+def watcher(*found: tuple[Any, Object]) -> Watcher:
+    made = Watcher(cache=Cache(terms=terms_of))
+    for resource, body in found:
+        made.observer.seen(resource, body)
+    return made
+
+
+def bound(name: str, *windows: str) -> Object:
+    return thing(name, 1, spec={"windows": list(windows)})
+
+
+def window(version: int, *, spec: Object = NIGHT, generation: int = 1, **status: Any) -> Object:  # noqa: ANN401
+    return thing("night", version, generation=generation, namespace="platform", spec=spec, status=status)
+
+
+async def settled(*found: tuple[Any, Object]) -> Watcher:
+    made = watcher(*found)
+    await made.asked()
+    return made
+
+
+async def test_what_names_a_window_of_another_namespace_is_asked_when_that_comes_changes_or_goes() -> None:
+    seen = await settled((TASKS, bound("clean", "platform/night")), (BACKUPS, bound("keep", "platform/night")))
+    asked = []
+    for version, generation, deleted in ((2, 1, False), (3, 2, False), (4, 2, True)):
+        seen.observer.seen(WINDOWS, window(version, generation=generation), deleted=deleted)
+        asked.append(await seen.asked())
+
+    assert asked == [["clean", "keep", "night"]] * 3
+
+
+async def test_what_names_another_window_of_that_name_is_left_alone() -> None:
+    seen = await settled((TASKS, bound("own", "night")), (TASKS, bound("other", "bank/night")))
+
+    seen.observer.seen(WINDOWS, window(2))
+
+    assert await seen.asked() == ["night"]
+
+
+async def test_a_task_that_no_longer_names_it_is_left_alone() -> None:
+    seen = await settled((TASKS, bound("clean", "platform/night")))
+    edited = bound("clean", "platform/day")
+    edited["metadata"]["resourceVersion"] = "2"
+    seen.observer.seen(TASKS, edited)
+    await seen.asked()
+
+    seen.observer.seen(WINDOWS, window(3))
+
+    assert await seen.asked() == ["night"]
+
+
+async def test_what_waits_is_asked_when_the_window_opens_and_not_at_each_of_its_steps() -> None:
+    seen = await settled((TASKS, bound("clean", "platform/night")), (WINDOWS, window(2)))
+    opening = {"startTime": "2026-03-02T02:00:00Z", "endTime": "2026-03-02T03:00:00Z"}
+    asked = []
+    for version, more in enumerate(({}, {"openedAt": "2026-03-02T02:00:01Z"}), start=3):
+        opening |= more
+        seen.observer.wrote(WINDOWS, window(version, occurrence=dict(opening)))
+        asked.append(await seen.asked())
+    seen.observer.wrote(WINDOWS, window(5, occurrence=dict(opening), phase="Verifying", history=[{}]))
+    asked.append(await seen.asked())
+
+    assert asked == [["clean"], ["clean"], []]
+
+
+async def test_a_freeze_asks_the_windows_of_the_namespaces_in_which_it_forbids() -> None:
+    windows = [(WINDOWS, thing(f"of-{name}", 1, namespace=name)) for name in ("shop", "bank", "platform")]
+    seen = await settled(*windows)
+    asked = []
+    for version, spec in enumerate((FREEZE, {**FREEZE, "sharedWith": ["*"]}, {**FREEZE, "sharedWith": []}), start=2):
+        seen.observer.seen(WINDOWS, window(version, spec=spec, generation=version))
+        asked.append(await seen.asked())
+    seen.observer.seen(WINDOWS, window(9, spec={**FREEZE, "sharedWith": []}, generation=4), deleted=True)
+    asked.append(await seen.asked())
+
+    everywhere = ["night", "of-bank", "of-platform", "of-shop"]
+    assert asked == [["night", "of-platform", "of-shop"], everywhere, everywhere, ["night", "of-platform"]]
+
+
+async def test_a_window_without_sense_asks_nobody_and_stops_nothing() -> None:
+    seen = await settled((TASKS, thing("odd", 1, spec={"windows": [5, None, "platform/night"]})))
+
+    for version, spec in enumerate(([], "x", {"kind": "Freeze", "sharedWith": 5}, {"kind": 7}), start=2):
+        seen.observer.seen(WINDOWS, window(version, spec=spec, generation=version))  # type: ignore[arg-type] # on purpose
+
+    assert await seen.asked() == ["night", "odd"]

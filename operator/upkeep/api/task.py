@@ -59,6 +59,8 @@ class TaskSpec(OneOf):
     """What is done, in this order."""
     job: CustomJob | None = None
     """What is done, as a container of your own."""
+    rollback: Steps | None = None
+    """What undoes it; executed in a window whose plan or verification says onFailure: Rollback."""
     service_account_name: ObjectName | None = None
     """ServiceAccount of the Pod. Left out: the Pod has no access to the Kubernetes API."""
 

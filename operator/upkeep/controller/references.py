@@ -92,8 +92,12 @@ def jobs_under_way(resource: Mapping[str, Any]) -> list[str]:
     status = _mapping(resource.get("status"))
     last = _mapping(status.get("lastRun"))
     named = [*_items(status.get("active")), None if "completionTime" in last else last.get("job")]
-    planned = (_mapping(task) for task in _items(occurrence_of(resource).get("tasks")))
-    named += [task.get("job") for task in planned if task.get("state") == TaskState.RUNNING]
+    occurrence = occurrence_of(resource)
+    planned = [_mapping(task) for task in _items(occurrence.get("tasks"))]
+    named += [each.get("job") for each in planned if each.get("state") == TaskState.RUNNING]
+    rollbacks = [_mapping(task.get("rollback")) for task in planned]
+    named += [each.get("job") for each in rollbacks if each.get("state") == TaskState.RUNNING]
+    named += [occurrence.get("verificationJob"), _mapping(occurrence.get("watch")).get("job")]
     return list(dict.fromkeys(name for name in named if name and isinstance(name, str)))
 
 

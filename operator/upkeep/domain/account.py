@@ -33,6 +33,7 @@ class Reason(StrEnum):
     NOT_APPROVED = "NotApproved"
     CHECKLIST_INCOMPLETE = "ChecklistIncomplete"
     HELD = "Held"
+    CANCELLED = "Cancelled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ It asks the same questions as the decision that opens the window, so that the tw
 beforehand, such as an approval that is missing or an alert that fires, it leaves out.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Final
@@ -19,6 +19,7 @@ from upkeep.domain.schedule import Schedule, occurrence_end
 SHOWN: Final = 5
 """How many openings a status shows, and how many of those that do not open."""
 _LOOKS: Final = 1000
+_NONE: Final[Mapping[datetime, str]] = {}
 _TICK: Final = timedelta(seconds=1)
 """Occurrences lie on whole seconds."""
 
@@ -69,10 +70,23 @@ def preview(
     return (_foreseen(spec, schedule, start, freezes) for start in starts if start >= since)
 
 
-def upcoming(spec: WindowSpec, now: datetime, *, freezes: Sequence[Freeze] = ()) -> tuple[Foreseen, ...]:
+def upcoming(
+    spec: WindowSpec,
+    now: datetime,
+    *,
+    freezes: Sequence[Freeze] = (),
+    cancelled: Mapping[datetime, str] = _NONE,
+) -> tuple[Foreseen, ...]:
     """The next openings after now, and with them the first of those before that do not open.
 
-    It changes only when one of them passes, or with the spec or a freeze. No more than a thousand are looked at.
+    It changes only when one of them passes, or with the spec, a freeze or what is cancelled. No more than a thousand
+    are looked at.
+
+    Args:
+        spec: of the window, as `read_spec` gives it.
+        now: an aware instant.
+        freezes: those that apply to its namespace.
+        cancelled: the starts that people have called off, with a sentence on each.
 
     Raises:
         ScheduleError: the schedule is wrong.
@@ -85,6 +99,8 @@ def upcoming(spec: WindowSpec, now: datetime, *, freezes: Sequence[Freeze] = ())
         if start is None or not room[True]:
             break
         foreseen = _foreseen(spec, schedule, start, freezes)
+        if foreseen.opens and start in cancelled:
+            foreseen = replace(foreseen, state=UpcomingState.CANCELLED, reason=cancelled[start])
         if room[foreseen.opens]:
             room[foreseen.opens] -= 1
             found.append(foreseen)

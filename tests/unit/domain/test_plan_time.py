@@ -13,8 +13,9 @@ SECONDS = timedelta(seconds=1)
 
 def begun(*tasks: dict[str, Any], plan: dict[str, Any] | None = None, **attributes: Any) -> WindowWorld:  # noqa: ANN401
     """A window of one hour from two o'clock."""
-    window = {key: attributes.pop(key) for key in ("cutoff", "overrun") if key in attributes}
-    spec = {"schedule": "0 2 * * *", "duration": "1h", **window, "plan": {"tasks": list(tasks), **(plan or {})}}
+    window: dict[str, Any] = {key: attributes.pop(key) for key in ("cutoff", "overrun") if key in attributes}
+    whole = {"tasks": list(tasks), **(plan or {})}
+    spec = {"schedule": "0 2 * * *", "duration": "1h", **window, "plan": whole}
     world = WindowWorld(now=at("01:59"), spec=spec, outcomes=attributes)
     world.wait(minutes(1))
     return world

@@ -10,17 +10,24 @@ from upkeep.api.window.change import (
     Moment,
     Risk,
 )
+from upkeep.api.window.health import Verification, VerifyFailure, Watch
 from upkeep.api.window.maintenance import MaintenanceMode, Page, Target
 from upkeep.api.window.plan import Overrun, Plan, PlanFailure, PlannedTask
 from upkeep.api.window.sharing import EVERY_NAMESPACE, WindowKind
-from upkeep.api.window.spec import Urgency, Verification, WindowSpec
+from upkeep.api.window.spec import Urgency, WindowSpec
 from upkeep.api.window.status import (
+    CancelledOpening,
+    HandledRequests,
+    Intervention,
     PlannedTaskStatus,
+    Request,
+    RollbackStatus,
     TargetState,
     TargetStatus,
     TaskState,
     UpcomingOpening,
     UpcomingState,
+    WatchStatus,
     WindowOccurrence,
     WindowPhase,
     WindowStatus,
@@ -30,10 +37,13 @@ __all__ = [
     "EVERY_NAMESPACE",
     "Approval",
     "ApprovalStatus",
+    "CancelledOpening",
     "Change",
     "Checklist",
     "ChecklistItem",
     "ChecklistItemStatus",
+    "HandledRequests",
+    "Intervention",
     "MaintenanceMode",
     "Moment",
     "Overrun",
@@ -42,7 +52,9 @@ __all__ = [
     "PlanFailure",
     "PlannedTask",
     "PlannedTaskStatus",
+    "Request",
     "Risk",
+    "RollbackStatus",
     "Target",
     "TargetState",
     "TargetStatus",
@@ -51,6 +63,9 @@ __all__ = [
     "UpcomingState",
     "Urgency",
     "Verification",
+    "VerifyFailure",
+    "Watch",
+    "WatchStatus",
     "WindowKind",
     "WindowOccurrence",
     "WindowPhase",

@@ -9,7 +9,7 @@ from pydantic import Field
 from upkeep.actions.contract import Outcome
 from upkeep.actions.fields import Model
 from upkeep.api.scheduling import Timestamp
-from upkeep.api.status import FindingSummary, ResourceStatus, ScheduleAnchor
+from upkeep.api.status import FindingSummary, ResourceStatus, ScheduleAnchor, Trigger
 from upkeep.api.window.change import MAX_ITEMS, ApprovalStatus, ChecklistStatus
 from upkeep.api.window.notices import Announced, Notices
 
@@ -21,10 +21,13 @@ class WindowPhase(StrEnum):
     AWAITING_APPROVAL = "AwaitingApproval"
     PREPARING = "Preparing"
     ACTIVE = "Active"
+    ROLLING_BACK = "RollingBack"
     VERIFYING = "Verifying"
+    WATCHING = "Watching"
     COMPLETED = "Completed"
     FAILED = "Failed"
     SKIPPED = "Skipped"
+    CANCELLED = "Cancelled"
     SUSPENDED = "Suspended"
     FROZEN = "Frozen"
 
@@ -37,6 +40,19 @@ class TaskState(StrEnum):
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     SKIPPED = "Skipped"
+
+
+class RollbackStatus(Model):
+    """How a task of the plan was rolled back."""
+
+    state: TaskState
+    """Waiting, Running, Succeeded, Failed or Skipped."""
+    reason: str = ""
+    """Why it is Waiting or Skipped."""
+    message: str = ""
+    """One sentence."""
+    job: str | None = None
+    """Name of its Job."""
 
 
 class PlannedTaskStatus(Model):
@@ -60,6 +76,8 @@ class PlannedTaskStatus(Model):
     """When it ended."""
     findings: Annotated[Sequence[FindingSummary], Field(max_length=5)] = ()
     """The worst findings."""
+    rollback: RollbackStatus | None = None
+    """How it was rolled back, where the plan was."""
 
 
 class TargetState(StrEnum):
@@ -86,6 +104,57 @@ class TargetStatus(Model):
     """What is wrong with it and what to do."""
 
 
+class Request(StrEnum):
+    """What a person may ask of a window, as its annotation is named."""
+
+    START_NOW = "start-now"
+    END_NOW = "end-now"
+    CANCEL = "cancel"
+    EXTEND = "extend"
+
+    @property
+    def annotation(self) -> str:
+        """Name of the annotation."""
+        return f"upkeep.dev/{self}"
+
+    @property
+    def field(self) -> str:
+        """Name of the field of the status that remembers it."""
+        return self.value.replace("-", "_")
+
+
+class Intervention(Model):
+    """What a person asked for while the opening was under way, by an annotation of the window."""
+
+    request: Request
+    """start-now, end-now, cancel or extend."""
+    value: str
+    """Of the annotation."""
+    by: str = ""
+    """Who asked, as the annotation upkeep.dev/requested-by says."""
+    time: Timestamp
+    """When it was done."""
+
+
+class WatchStatus(Model):
+    """The checks after an opening."""
+
+    until: Timestamp
+    """When they end."""
+    checks: int = 0
+    """How many were made."""
+    failures: int = 0
+    """How many of them failed."""
+    last: int | None = None
+    """Number of the last one that was started, counted by its time."""
+    job: str | None = None
+    """Name of its Job, while it runs."""
+    healthy: bool | None = None
+    """How the last one ended."""
+    message: str = ""
+    """What was wrong, in one sentence."""
+
+
 class WindowOccurrence(Model):
     """One opening of a window."""
 
@@ -93,6 +162,12 @@ class WindowOccurrence(Model):
     """When it was to open; with the window's UID it identifies the occurrence."""
     end_time: Timestamp
     """When it closes at the latest."""
+    trigger: Trigger = Trigger.SCHEDULE
+    """Schedule, or Manual where somebody asked for it with start-now."""
+    extended_by: str | None = None
+    """By how much it was extended, in all."""
+    interventions: Annotated[Sequence[Intervention], Field(max_length=20)] = ()
+    """What people asked for meanwhile."""
     opened_at: Timestamp | None = None
     """When it really opened."""
     closed_at: Timestamp | None = None
@@ -110,7 +185,15 @@ class WindowOccurrence(Model):
     page_shown: bool = False
     """Whether its maintenance page is up."""
     verified: bool | None = None
-    """Whether the verification passed; empty where there is none or it has not ended."""
+    """Whether the last verification passed; empty where there is none or it has not ended."""
+    verifications: int = 0
+    """How many verifications have ended."""
+    verified_at: Timestamp | None = None
+    """When the last one ended."""
+    verification_job: str | None = None
+    """Name of the Job of a verification that is under way."""
+    watch: WatchStatus | None = None
+    """The checks after it has closed."""
     tasks: Annotated[Sequence[PlannedTaskStatus], Field(max_length=64)] = ()
     """The plan."""
     targets: Annotated[Sequence[TargetStatus], Field(max_length=1000)] = ()
@@ -123,6 +206,7 @@ class UpcomingState(StrEnum):
     PLANNED = "Planned"
     EXCLUDED = "Excluded"
     FROZEN = "Frozen"
+    CANCELLED = "Cancelled"
 
 
 class UpcomingOpening(Model):
@@ -133,9 +217,31 @@ class UpcomingOpening(Model):
     end_time: Timestamp
     """When it closes at the latest."""
     state: UpcomingState
-    """Planned, or why it is not going to open: Excluded or Frozen."""
+    """Planned, or why it is not going to open: Excluded, Frozen or Cancelled."""
     reason: str = ""
-    """Which exclusion or freeze, and why."""
+    """Which exclusion or freeze, or who cancelled it, and why."""
+
+
+class HandledRequests(Model):
+    """The values of request annotations that were acted on, while they are there; a new value is a new request."""
+
+    start_now: str | None = None
+    """Of upkeep.dev/start-now."""
+    end_now: str | None = None
+    """Of upkeep.dev/end-now."""
+    cancel: str | None = None
+    """Of upkeep.dev/cancel."""
+    extend: str | None = None
+    """Of upkeep.dev/extend."""
+
+
+class CancelledOpening(Model):
+    """An opening that lies ahead and is not going to take place."""
+
+    start_time: Timestamp
+    """When it would have opened."""
+    by: str = ""
+    """Who cancelled it, as the annotation upkeep.dev/requested-by says."""
 
 
 class WindowStatus(ResourceStatus):
@@ -143,6 +249,10 @@ class WindowStatus(ResourceStatus):
 
     schedule_anchor: ScheduleAnchor | None = None
     """From when on the schedule counts."""
+    requests: HandledRequests | None = None
+    """Which requests of people were acted on."""
+    cancelled: Annotated[Sequence[CancelledOpening], Field(max_length=20)] = ()
+    """Openings ahead that people have cancelled."""
     occurrence: WindowOccurrence | None = None
     """The opening that is under way, or the last one."""
     upcoming: Annotated[Sequence[UpcomingOpening], Field(max_length=10)] = ()

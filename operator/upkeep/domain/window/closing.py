@@ -32,6 +32,7 @@ def closed(stage: Stage, ending: Ending | Cause) -> Stage:
     # Also where making it was the last thing that was done.
     page = stage.current.page_shown or bool(step.targets) or bool(stage.spec and stage.spec.maintenance_mode)
     overrun = stage.spec.overrun if stage.spec else Overrun.FINISH
+    overrun = Overrun.STOP if ending is Ending.CANCELLED else overrun
     if overrun is Overrun.STOP:
         stage = stage.doing(*still_running(stage.snapshot, stage.current.tasks))
     over = {

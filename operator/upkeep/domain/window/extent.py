@@ -3,31 +3,26 @@
 from datetime import timedelta
 from typing import Final
 
-from upkeep.api.window import WindowSpec
+from upkeep.actions.fields import parse_duration
 from upkeep.domain.decision import ShowPage
 from upkeep.domain.instants import write_instant
 from upkeep.domain.schedule import occurrence_end
+from upkeep.domain.window.requests import ended_by_request
 from upkeep.domain.window.stage import Stage
 
 _MOMENT: Final = timedelta(seconds=1)
 
 
-def lasts_until_its_end(spec: WindowSpec) -> bool:
-    """Whether there is nothing whose end could close the window sooner: it is there for its page alone."""
-    by_hand = spec.checklist is not None and any(item.required for item in spec.checklist.during)
-    return spec.maintenance_mode is not None and spec.plan is None and spec.verify is None and not by_hand
-
-
 def with_end(stage: Stage) -> Stage:
     """The opening under way with the end that follows from the duration as it is now; its page is told.
 
-    An opening that the schedule does not know any more keeps the end that it had.
+    An opening that the schedule does not know any more keeps the end that it had, and so does one that was ended.
     """
-    if stage.spec is None or stage.timetable is None:
+    if stage.spec is None or stage.timetable is None or ended_by_request(stage.current):
         return stage
     if stage.start not in stage.timetable.schedule.latest_until(stage.start - _MOMENT, stage.start).times:
         return stage
-    end = occurrence_end(stage.start, stage.spec.duration)
+    end = occurrence_end(stage.start, stage.spec.duration + parse_duration(stage.current.extended_by or "0s"))
     if write_instant(end) == stage.current.end_time:
         return stage
     told = (ShowPage(until=end),) if stage.current.page_shown and stage.spec.maintenance_mode else ()

@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from upkeep.api.window import MaintenanceMode, TargetState, TargetStatus, WindowOccurrence, WindowPhase
+from upkeep.api.status import Trigger
+from upkeep.api.window import MaintenanceMode, Request, TargetState, TargetStatus, WindowOccurrence, WindowPhase
 from upkeep.domain.account import Cause, Reason, missed, record, records, skipped
 from upkeep.domain.decision import HoldFinalizer, ShowPage
 from upkeep.domain.instants import write_instant
@@ -20,6 +21,7 @@ from upkeep.domain.window.gates import verdict
 from upkeep.domain.window.held import Held
 from upkeep.domain.window.mode import enter, survey
 from upkeep.domain.window.outcome import Ending
+from upkeep.domain.window.requests import cancelled_by, ended_by_request, intervened, wants_start
 from upkeep.domain.window.stage import Stage
 
 PREPARATION: Final = timedelta(seconds=60)
@@ -51,22 +53,38 @@ def with_next_occurrence(stage: Stage) -> Stage:
     unopened = timetable.unrun(due.earlier, lambda start: absence(status, start), ran=(), more=due.more)
     stage = replace(stage, handled=due.latest).recording(*unopened)
     end = occurrence_end(due.latest, spec.duration)
-    obstacle = timetable.exclusion(due.latest) or _obstacle(stage, due.latest, end, paused=paused)
+    obstacle = timetable.exclusion(due.latest) or _cancelled(stage, due.latest)
+    obstacle = obstacle or _obstacle(stage, due.latest, end, paused=paused)
     if obstacle:
         return stage.recording(record(due.latest, obstacle)).waking(stage.now)
-    return _with_occurrence(stage, due.latest, end)
+    return _with_occurrence(stage, due.latest, end, Trigger.SCHEDULE)
 
 
-def _with_occurrence(stage: Stage, start: datetime, end: datetime) -> Stage:
+def with_manual_occurrence(stage: Stage) -> Stage:
+    """Begin an opening that somebody asked for."""
+    if stage.spec is None or not wants_start(stage):
+        return stage
+    start = stage.now.replace(microsecond=0)
+    stage = _with_occurrence(stage, start, occurrence_end(start, stage.spec.duration), Trigger.MANUAL)
+    return intervened(stage, Request.START_NOW, stage.asked[Request.START_NOW]).waking(stage.now)
+
+
+def _with_occurrence(stage: Stage, start: datetime, end: datetime, trigger: Trigger) -> Stage:
     before, mode = stage.occurrence, stage.spec.maintenance_mode if stage.spec else None
     begun = WindowOccurrence(
         start_time=write_instant(start),
         end_time=write_instant(end),
+        trigger=trigger,
         # Without a page of its own it has to take down that of the one before.
         page_shown=bool(before and before.page_shown and not mode),
         targets=_targets(stage),
     )
     return replace(stage, occurrence=begun)
+
+
+def _cancelled(stage: Stage, start: datetime) -> Cause | None:
+    who = cancelled_by(stage, start)
+    return None if who is None else skipped(Reason.CANCELLED, f"it was cancelled{who}")
 
 
 def _obstacle(stage: Stage, start: datetime, end: datetime, *, paused: bool) -> Cause | None:
@@ -87,10 +105,14 @@ def _targets(stage: Stage) -> Sequence[TargetStatus]:
 
 
 def begins(stage: Stage) -> bool:
-    """Whether an occurrence with a page begins just now: its status must be written before the page is made."""
+    """Whether an occurrence begins just now of which a status must be written before anything is done for it.
+
+    A page is found again by it; and what somebody asked for has no other memory of when it began.
+    """
     known = stage.status.occurrence
     anew = known is None or known.start_time != stage.current.start_time
-    return anew and stage.spec is not None and stage.spec.maintenance_mode is not None
+    shown = stage.spec is not None and stage.spec.maintenance_mode is not None
+    return anew and (shown or stage.current.trigger is Trigger.MANUAL)
 
 
 def prepared(stage: Stage) -> Stage:
@@ -137,8 +159,14 @@ def begun(stage: Stage) -> Stage:
 
 def _unopened(stage: Stage) -> Ending | Cause | None:
     """Why what is in preparation is not going to open; None where it is."""
-    if stage.spec and stage.timetable and (cause := withdrawn(stage.spec, stage.timetable, stage.start)):
-        return cause
+    if request := ended_by_request(stage.current):
+        who = f" by {request.by}" if request.by else ""
+        return skipped(Reason.CANCELLED, f"it was cancelled{who} before it opened")
+    by_schedule = stage.current.trigger is Trigger.SCHEDULE
+    if by_schedule and stage.spec and stage.timetable:
+        cause = withdrawn(stage.spec, stage.timetable, stage.start)
+        if cause:
+            return cause
     if stage.now < stage.end:
         return None
     if isinstance(refused := _verdict(stage), Cause):

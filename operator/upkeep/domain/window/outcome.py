@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from upkeep.actions.contract import Outcome
-from upkeep.api.status import Condition, RunSummary, StepSummary, Trigger
+from upkeep.api.status import Condition, RunSummary, StepSummary
 from upkeep.api.status import Ending as RecordEnding
 from upkeep.api.window import (
     PlannedTaskStatus,
@@ -36,6 +36,8 @@ class Ending(StrEnum):
     NOT_OPENED = "PageNotReady"
     REFUSED = "TargetRefused"
     INVALID_SPEC = "InvalidSpec"
+    CANCELLED = "Cancelled"
+    ENDED = "EndedEarly"
 
 
 _WHY = {
@@ -45,6 +47,8 @@ _WHY = {
     Ending.NOT_OPENED: "its maintenance page did not become ready in time, so nothing was started",
     Ending.REFUSED: "a target cannot be put into maintenance mode, so nothing was started",
     Ending.INVALID_SPEC: "its spec was made invalid while it was open",
+    Ending.CANCELLED: "it was cancelled while it was open",
+    Ending.ENDED: "it was ended early",
 }
 
 
@@ -72,11 +76,13 @@ def result(snapshot: WindowSnapshot, occurrence: WindowOccurrence, ending: Endin
     tasks = occurrence.tasks
     done = sum(task.state is TaskState.SUCCEEDED for task in tasks)
     conflicts = [target.name for target in occurrence.targets if target.state is TargetState.CONFLICT]
-    good = ending is Ending.DONE and done == len(tasks) and occurrence.verified is not False and not conflicts
+    complete = ending in {Ending.DONE, Ending.ENDED} and done == len(tasks)
+    good = complete and occurrence.verified is not False and not conflicts
     parts = [_WHY[ending]] if _WHY[ending] else []
     parts += [f"{done} of {len(tasks)} tasks succeeded"] if tasks else []
     if occurrence.verified is not None:
         parts.append("verification passed" if occurrence.verified else "verification failed")
+    parts += _rolled_back(tasks)
     restored = sum(target.state is TargetState.RESTORED for target in occurrence.targets)
     parts += [f"{restored} of {len(occurrence.targets)} targets restored"] if occurrence.targets else []
     parts += [f"not restored where others had changed them: {', '.join(conflicts)}"] if conflicts else []
@@ -88,7 +94,7 @@ def result(snapshot: WindowSnapshot, occurrence: WindowOccurrence, ending: Endin
         reason="" if good else str(ending),
         message=", ".join(parts) or "nothing to do",
         scheduled_time=occurrence.start_time,
-        trigger=Trigger.SCHEDULE,
+        trigger=occurrence.trigger,
         start_time=occurrence.opened_at or occurrence.start_time,
         completion_time=occurrence.closed_at,
         outcome=Outcome.OK if good else Outcome.FAILED,
@@ -107,6 +113,12 @@ def result(snapshot: WindowSnapshot, occurrence: WindowOccurrence, ending: Endin
     return summary, event
 
 
+def _rolled_back(tasks: Sequence[PlannedTaskStatus]) -> list[str]:
+    rollbacks = [task.rollback for task in tasks if task.rollback]
+    done = sum(each.state is TaskState.SUCCEEDED for each in rollbacks)
+    return [f"{done} of {len(rollbacks)} tasks rolled back"] if rollbacks else []
+
+
 def task_events(before: Sequence[PlannedTaskStatus], after: Sequence[PlannedTaskStatus]) -> list[Announce]:
     """What to say about tasks whose state has changed."""
     known = {task.name: task.state for task in before}
@@ -119,6 +131,24 @@ def task_events(before: Sequence[PlannedTaskStatus], after: Sequence[PlannedTask
     return events
 
 
+def rollback_events(before: Sequence[PlannedTaskStatus], after: Sequence[PlannedTaskStatus]) -> list[Announce]:
+    """What to say about tasks whose rollback has changed its state."""
+    known = {task.name: task.rollback.state for task in before if task.rollback}
+    events = []
+    for task in after:
+        if task.rollback and task.rollback.state in _BACK and known.get(task.name) is not task.rollback.state:
+            kind, reason = _BACK[task.rollback.state]
+            details = ": ".join(part for part in (task.rollback.reason, task.rollback.message) if part)
+            events.append(Announce(type=kind, reason=reason, message=f"{task.name}: {details or task.rollback.job}"))
+    return events
+
+
+_BACK = {
+    TaskState.RUNNING: (EventType.WARNING, "RollbackStarted"),
+    TaskState.SUCCEEDED: (EventType.NORMAL, "TaskRolledBack"),
+    TaskState.FAILED: (EventType.WARNING, "RollbackFailed"),
+    TaskState.SKIPPED: (EventType.WARNING, "RollbackSkipped"),
+}
 _SAID = {
     TaskState.RUNNING: (EventType.NORMAL, "TaskStarted"),
     TaskState.SUCCEEDED: (EventType.NORMAL, "TaskSucceeded"),

@@ -25,7 +25,7 @@ from upkeep.domain.window.snapshot import WindowSnapshot
 from upkeep.domain.work import task_work
 
 _KEPT_FINDINGS: Final = 5
-_OVER: Final = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.SKIPPED})
+OVER: Final = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.SKIPPED})
 _BAD: Final = frozenset({TaskState.FAILED, TaskState.SKIPPED})
 _MOMENT: Final = timedelta(seconds=1)
 _LEFT: Final[Mapping[Overrun, tuple[str, str]]] = {
@@ -45,7 +45,7 @@ class Progress:
     @property
     def over(self) -> bool:
         """Whether every task has come to an end."""
-        return all(task.state in _OVER for task in self.tasks)
+        return all(task.state in OVER for task in self.tasks)
 
     @property
     def good(self) -> bool:
@@ -93,10 +93,14 @@ def advance(snapshot: WindowSnapshot, plan: Plan, course: Course, before: Sequen
             starts += [begin] if begin else []
     waiting = [planned for planned in plan.tasks if states[planned.name].state is TaskState.WAITING]
     return Progress(
-        tasks=tuple(states[planned.name] for planned in plan.tasks),
+        tasks=tuple(_with_rollback(states[planned.name], known.get(planned.name)) for planned in plan.tasks),
         starts=tuple(starts),
         wake_at=min((course.latest_start(planned) + _MOMENT for planned in waiting), default=None),
     )
+
+
+def _with_rollback(state: PlannedTaskStatus, before: PlannedTaskStatus | None) -> PlannedTaskStatus:
+    return state.model_copy(update={"rollback": before.rollback}) if before and before.rollback else state
 
 
 def aborted(plan: Plan, tasks: Iterable[PlannedTaskStatus]) -> bool:
@@ -172,7 +176,7 @@ def _wait(
     snapshot: WindowSnapshot, plan: Plan, planned: PlannedTask, states: Mapping[str, PlannedTaskStatus]
 ) -> tuple[str, str] | None:
     """For what a task has to wait: a reason, and a sentence; None where it may start."""
-    waiting = [name for name in planned.depends_on if states[name].state not in _OVER]
+    waiting = [name for name in planned.depends_on if states[name].state not in OVER]
     if waiting:
         return "Dependency", f"waits for {', '.join(waiting)}"
     if planned.name in snapshot.busy:
@@ -228,7 +232,7 @@ def _without_job(
     snapshot: WindowSnapshot, planned: PlannedTask, before: PlannedTaskStatus | None, start: datetime
 ) -> PlannedTaskStatus:
     """Where a task stands that has no Job: it waits, or it ran and its Job was cleared away or deleted since."""
-    if before and before.job and before.state in _OVER:
+    if before and before.job and before.state in OVER:
         return before
     resource, job = snapshot.tasks.get(planned.name), _job_of(snapshot, planned.name, start)
     if resource and job and (record := _recorded(resource, job)):

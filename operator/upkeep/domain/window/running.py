@@ -1,25 +1,23 @@
-"""While a window is open: its plan, then its verification."""
+"""While a window is open: its plan, the way back where that failed, then its verification."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from upkeep.api.window import Verification, WindowPhase, WindowSpec
-from upkeep.domain.decision import EventType, StartRun
-from upkeep.domain.history import LOST_MESSAGE, SETTLING, settled
+from upkeep.api.window import Request, WindowPhase
+from upkeep.domain.history import SETTLING
 from upkeep.domain.instants import read_optional
-from upkeep.domain.run import Run, run_name
 from upkeep.domain.window.closing import closed
 from upkeep.domain.window.control import left_open, under_control, waiting_for_ticks
-from upkeep.domain.window.extent import lasts_until_its_end
 from upkeep.domain.window.freeze import frozen
 from upkeep.domain.window.mode import enter
-from upkeep.domain.window.outcome import Ending, task_events
-from upkeep.domain.window.plan import Course, Progress, advance, window_occasion
+from upkeep.domain.window.outcome import Ending, rollback_events, task_events
+from upkeep.domain.window.plan import Course, Progress, advance
+from upkeep.domain.window.requests import ended_by_request
+from upkeep.domain.window.rollback import reverse, wanted
 from upkeep.domain.window.stage import Stage
-from upkeep.domain.work import steps_work
+from upkeep.domain.window.verification import due, verified
 
-VERIFICATION: Final = "verify"
 TARGET_POLL: Final = timedelta(seconds=10)
 """How often an open window looks whether a target was made anew, or has come to match a selector."""
 
@@ -39,7 +37,7 @@ def opened(stage: Stage) -> Stage:
     stage = stage.becoming(tasks=progress.tasks).doing(*progress.starts)
     stage = stage.waking(stage.end, progress.wake_at, _settling(stage))
     stage = replace(stage, events=(*stage.events, *task_events(before, progress.tasks)))
-    if not over and (not progress.over or (stage.spec and lasts_until_its_end(stage.spec))):
+    if not progress.over and not over:
         return replace(stage, phase=WindowPhase.ACTIVE)
     undone = left_open(stage)
     stage = waiting_for_ticks(stage, undone)
@@ -47,9 +45,15 @@ def opened(stage: Stage) -> Stage:
         return replace(stage, phase=WindowPhase.ACTIVE)
     if stage.now < (until := _open_until(stage)):
         return replace(stage, phase=WindowPhase.ACTIVE).waking(until)
-    if stage.spec and stage.spec.verify and stage.current.verified is None and not over:
-        return _verified(stage, stage.spec, stage.spec.verify)
+    if stage.spec and wanted(stage.spec, stage.current):
+        stage, back = _reversed(stage, closing=over)
+        if not back and not over:
+            return replace(stage, phase=WindowPhase.ROLLING_BACK)
+    if stage.spec and not over and (verify := due(stage.spec, stage.current)):
+        return verified(stage, stage.spec, verify)
     unproven = stage.spec is not None and stage.spec.verify is not None and stage.current.verified is None
+    if request := ended_by_request(stage.current):
+        return closed(stage, Ending.CANCELLED if request.request is Request.CANCEL else Ending.ENDED)
     if undone:
         return closed(stage.becoming(left_open=undone), Ending.CHECKLIST_INCOMPLETE)
     return closed(stage, Ending.DONE if progress.over and not unproven else Ending.OVERRAN)
@@ -78,29 +82,12 @@ def _with_targets(stage: Stage) -> Stage:
     return replace(stage, events=(*stage.events, *step.events))
 
 
-def _verified(stage: Stage, spec: WindowSpec, verify: Verification) -> Stage:
-    """Run the verification, and note how it went."""
-    stage = replace(stage, phase=WindowPhase.VERIFYING)
-    identity, occasion = stage.snapshot.identity, window_occasion(stage.snapshot, stage.start, VERIFICATION)
-    run = _verification(stage)
-    if run is None and stage.status.phase == WindowPhase.VERIFYING:
-        stage = stage.saying("VerificationFailed", LOST_MESSAGE, EventType.WARNING)
-        return stage.becoming(verified=False).waking(stage.now)
-    if run is None:
-        work = steps_work(identity, verify.steps, spec.connections, verify.timeout)
-        name = run_name(identity.name, identity.uid, occasion)
-        return stage.doing(StartRun(owner=identity, name=name, occasion=occasion, work=work))
-    if not settled(run, stage.now):
-        return stage
-    passed = run.outcome is not None and run.outcome.good
-    if not passed:
-        stage = stage.saying("VerificationFailed", f"{run.name}: {run.message}", EventType.WARNING)
-    return stage.becoming(verified=passed).waking(stage.now)
-
-
-def _verification(stage: Stage) -> Run | None:
-    occasion = window_occasion(stage.snapshot, stage.start, VERIFICATION)
-    return next((run for run in stage.snapshot.runs if run.occasion == occasion), None)
+def _reversed(stage: Stage, *, closing: bool) -> tuple[Stage, bool]:
+    """One step back, and whether it was the last one."""
+    before = stage.current.tasks
+    reversal = reverse(stage.snapshot, before, start=stage.start, closing=closing)
+    stage = stage.becoming(tasks=reversal.tasks).doing(*reversal.starts)
+    return replace(stage, events=(*stage.events, *rollback_events(before, reversal.tasks))), reversal.over
 
 
 def _settling(stage: Stage) -> datetime | None:

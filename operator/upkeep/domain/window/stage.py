@@ -1,10 +1,19 @@
 """A decision about a window in the making: what was found, and what has been decided so far."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from upkeep.api.status import OccurrenceRecord
-from upkeep.api.window import WindowOccurrence, WindowPhase, WindowSpec, WindowStatus
+from upkeep.api.window import (
+    CancelledOpening,
+    HandledRequests,
+    Request,
+    WindowOccurrence,
+    WindowPhase,
+    WindowSpec,
+    WindowStatus,
+)
 from upkeep.domain.conditions import Problem
 from upkeep.domain.decision import Action, Announce, EventType
 from upkeep.domain.history import Ledger
@@ -29,6 +38,10 @@ class Stage:
         problem: what is wrong with the window, for its conditions.
         phase: where it stands; None: nothing is under way.
         handled: occurrences up to here are accounted for.
+        requests: what people ask for by annotations; remembered, so that it is done once.
+        asked: what of it is new, with the value of its annotation.
+        asked_by: who asked.
+        cancelled: openings ahead that people have cancelled.
         actions: to be done, in this order.
         events: to be said.
         wake_at: when to decide again.
@@ -43,6 +56,10 @@ class Stage:
     problem: Problem | None = None
     phase: WindowPhase | None = None
     handled: datetime | None = None
+    requests: HandledRequests | None = None
+    asked: Mapping[Request, str] = field(default_factory=dict)
+    asked_by: str = ""
+    cancelled: tuple[CancelledOpening, ...] = ()
     actions: tuple[Action, ...] = ()
     events: tuple[Announce, ...] = ()
     wake_at: datetime | None = None

@@ -88,3 +88,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [events]
   verbs: [create]
 {{- end -}}
+
+{{/* Not empty where there is a file that names Alertmanagers. */}}
+{{- define "upkeep.hasAlertmanagers" -}}
+{{- or .Values.alertmanagers.configMapName .Values.alertmanagers.secretName -}}
+{{- end -}}

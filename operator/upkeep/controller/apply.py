@@ -11,7 +11,7 @@ from typing import Any
 
 from upkeep.api.status import ResourceStatus
 from upkeep.api.window import Page, WindowStatus
-from upkeep.cluster.cache import Cache
+from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.client import Client, Object, Urgency
 from upkeep.cluster.errors import AlreadyExistsError, ConflictError, NotFoundError
 from upkeep.cluster.events import announce
@@ -24,9 +24,11 @@ from upkeep.cluster.resources import (
     WINDOWS,
     Resource,
 )
+from upkeep.controller.alerting import Alerting
 from upkeep.controller.metrics import Metrics
 from upkeep.controller.notifier import Notifier
 from upkeep.controller.settings import Settings
+from upkeep.domain.alerts import EndSilence, KeepSilence
 from upkeep.domain.decision import (
     Action,
     Announce,
@@ -61,6 +63,7 @@ class Applier:
         cache: Cache,
         settings: Settings,
         metrics: Metrics,
+        alerting: Alerting,
         wrote: Callable[[Resource, Object], None],
         notifier: Notifier,
     ) -> None:
@@ -70,6 +73,7 @@ class Applier:
         self._cache = cache
         self._settings = settings
         self._metrics = metrics
+        self._silences = alerting.silences
 
     async def apply(self, resource: Object, decision: Decision) -> None:
         """Carry out a decision about a resource.
@@ -86,6 +90,10 @@ class Applier:
         await self.say(Identity.of(resource), *decision.events)
         for action in decision.cleanup if written else ():
             await self._do(resource, action)
+
+    def let_go(self, key: Key) -> None:
+        """Take note that a resource is gone: what stands for it outside of the cluster ends."""
+        self._silences.abandon(key)
 
     async def say(self, about: Identity, *events: Announce) -> None:
         """Write Events; failures are logged and forgotten."""
@@ -108,6 +116,8 @@ class Applier:
                 await self._remove_page(Identity.of(resource))
             case HoldFinalizer():
                 await self._hold(resource, held=action.held)
+            case KeepSilence() | EndSilence():
+                self._silences.want(key_of(WINDOWS, resource), action)
             case AwaitTurn():
                 self._notifier.ask(resource, action.channel)
             case SendNotice():

@@ -22,6 +22,7 @@ from aiohttp import web
 from upkeep.cluster.cache import Cache
 from upkeep.cluster.client import Client
 from upkeep.cluster.lease import Leadership
+from upkeep.controller.alerting import Alerting
 from upkeep.controller.apply import Applier
 from upkeep.controller.byhand import ByHand
 from upkeep.controller.journal import configure
@@ -64,14 +65,17 @@ class Operator:
             queue=self._queue,
             metrics=self._metrics,
         )
+        self._alerting = Alerting(settings.alertmanagers, self._queue, clock=_utc_now)
         self._snapshots = Snapshots(
             self._cache,
             client,
+            self._alerting,
             approval_policy=settings.approval_policy,
             served=settings.watch_namespaces,
             post=self._notifier.post,
         )
         self._applier = Applier(
+            alerting=self._alerting,
             client=client,
             cache=self._cache,
             settings=settings,
@@ -179,6 +183,7 @@ class Operator:
             await self._lister.list_first()
             group.create_task(self._queue.ring(), name="alarms")
             group.create_task(reconciler.run(), name="reconciler")
+            group.create_task(self._alerting.run(), name="silences")
             group.create_task(self._notifier.run(), name="channels")
             group.create_task(sweep.run(self._settings.sweep_interval), name="sweep")
             group.create_task(self._lister.relist(self._settings.relist_interval), name="relist")

@@ -107,6 +107,7 @@ class Reconciler:
             return await self._by_hand.reconcile(key)
         resource = self._cache.get(key)
         if resource is None:
+            self._applier.let_go(key)
             return None
         now = self._clock()
         decision = await self._decide(key, resource, now)

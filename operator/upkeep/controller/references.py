@@ -5,6 +5,7 @@ must never stop the watches or a decision about another resource; what is wrong 
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from upkeep.api.window import Target, TaskState, WindowKind
 from upkeep.cluster.resources import BACKUPS, TARGETS, TASKS, WINDOWS, Resource
 from upkeep.domain.binding import located
+from upkeep.domain.instants import write_instant
 from upkeep.domain.maintenance import DEFAULT_KIND
 from upkeep.domain.window import TargetRef
 
@@ -19,6 +21,9 @@ NAMES_WINDOW: Final = "names-window"
 """Term of a task or policy for each window that it names, as `namespace/name`."""
 FREEZES: Final = "freezes"
 """Term of a freeze for each namespace in which it forbids, `*` for all."""
+
+_LEAD: Final = timedelta(minutes=2)
+"""How long before an opening it may be asked for: the first decision about it comes up to a minute before."""
 
 
 def windows_of(resource: Mapping[str, Any]) -> list[str]:
@@ -85,6 +90,19 @@ def selectors_of(resource: Mapping[str, Any]) -> list[tuple[str, str]]:
 def occurrence_of(resource: Mapping[str, Any]) -> Mapping[str, Any]:
     """The opening that a window's status tells of."""
     return _mapping(_mapping(resource.get("status")).get("occurrence"))
+
+
+def alerts_before(resource: Mapping[str, Any], now: datetime) -> object:
+    """What a window requires of alerts, as it is written, while that matters: before an opening; else None."""
+    occurrence, status = occurrence_of(resource), _mapping(resource.get("status"))
+    following = status.get("nextScheduleTime")
+    if "openedAt" in occurrence and "closedAt" not in occurrence:
+        return None
+    # Instants in a status are all written alike, so that their order is that of their texts.
+    far = isinstance(following, str) and following > write_instant(now + _LEAD)
+    if far and ("closedAt" in occurrence or not occurrence):
+        return None
+    return _mapping(_mapping(resource.get("spec")).get("requires")).get("noFiringAlerts")
 
 
 def jobs_under_way(resource: Mapping[str, Any]) -> list[str]:

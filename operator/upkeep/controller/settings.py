@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from upkeep.alertmanager.configuration import ConfigurationError, Endpoint, read_endpoints
 from upkeep.cluster.lease import LeaseTimes, LeaseTimesError
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -40,6 +41,8 @@ class Settings:
         api_timeout: seconds that a request to the API server may take (UPKEEP_API_TIMEOUT).
         relist_interval: seconds between two full lists, for what the watches did not tell (UPKEEP_RELIST_INTERVAL).
         sweep_interval: seconds between two looks for Ingresses on a page that nobody holds (UPKEEP_SWEEP_INTERVAL).
+        alertmanagers: those of the platform, by the names that windows use, read once (UPKEEP_ALERTMANAGERS_FILE, a
+            YAML file).
     """
 
     image: str
@@ -57,6 +60,7 @@ class Settings:
     api_timeout: float = 10.0
     relist_interval: float = 600.0
     sweep_interval: float = 60.0
+    alertmanagers: Mapping[str, Endpoint] = field(default_factory=dict)
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -85,7 +89,16 @@ class Settings:
             api_timeout=_seconds(environment, "UPKEEP_API_TIMEOUT", 10.0),
             relist_interval=_seconds(environment, "UPKEEP_RELIST_INTERVAL", 600.0),
             sweep_interval=_seconds(environment, "UPKEEP_SWEEP_INTERVAL", 60.0),
+            alertmanagers=_alertmanagers(environment.get("UPKEEP_ALERTMANAGERS_FILE", "")),
         )
+
+
+def _alertmanagers(file: str) -> Mapping[str, Endpoint]:
+    try:
+        return read_endpoints(Path(file)) if file else {}
+    except ConfigurationError as problem:
+        msg = f"UPKEEP_ALERTMANAGERS_FILE: {problem}"
+        raise SettingsError(msg) from problem
 
 
 def _lease(environment: Mapping[str, str]) -> LeaseTimes:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from upkeep.api.window import EVERY_NAMESPACE
-from upkeep.cluster.cache import Cache, Key
+from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import NotFoundError
 from upkeep.cluster.resources import ENDPOINT_SLICES, JOBS, TASKS, WINDOWS
+from upkeep.controller.alerting import Alerting
 from upkeep.controller.references import FREEZES, jobs_under_way, named_windows, occurrence_of, planned_tasks
 from upkeep.controller.targets import read_targets
 from upkeep.domain.backup import BackupSnapshot
@@ -31,6 +32,7 @@ class Snapshots:
         self,
         cache: Cache,
         client: Client,
+        alerting: Alerting,
         *,
         approval_policy: bool = False,
         served: Iterable[str] = (),
@@ -41,6 +43,7 @@ class Snapshots:
         self._served = frozenset(served)
         self._cache = cache
         self._client = client
+        self._alerting = alerting
 
     async def task(self, resource: Object, now: datetime) -> TaskSnapshot:
         """What a decision about a MaintenanceTask looks at."""
@@ -65,6 +68,8 @@ class Snapshots:
             read_targets(self._client, resource),
             self._page_ready(namespace, page) if awaited else _nobody_looked(),
         )
+        key = key_of(WINDOWS, resource)
+        alerts = await self._alerting.alerts.before(key, resource)
         await self._look_for_jobs(resource)
         # Tasks and runs are of one moment: a Job may only be missing where its task already says how it ended.
         tasks = {name: self._cache.get(Key(TASKS.plural, namespace, name)) for name in planned_tasks(resource)}
@@ -80,6 +85,9 @@ class Snapshots:
             page_ready=ready,
             now=now,
             freezes=self._freezes(namespace),
+            alertmanagers=self._alerting.names,
+            alerts=alerts,
+            silences=self._alerting.silences.reports(key),
             approvals_trusted=self._approval_policy,
             post=self._post(resource),
         )

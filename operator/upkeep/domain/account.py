@@ -32,6 +32,7 @@ class Reason(StrEnum):
     TARGET_REFUSED = "TargetRefused"
     NOT_APPROVED = "NotApproved"
     CHECKLIST_INCOMPLETE = "ChecklistIncomplete"
+    REQUIREMENT_NOT_MET = "RequirementNotMet"
     HELD = "Held"
     CANCELLED = "Cancelled"
 

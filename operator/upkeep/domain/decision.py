@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from upkeep.api.status import ResourceStatus, Trigger
+from upkeep.domain.alerts import EndSilence, KeepSilence
 from upkeep.domain.identity import Identity
 from upkeep.domain.maintenance import Patch
 from upkeep.domain.notices.post import AwaitTurn, SendNotice
@@ -105,7 +106,19 @@ class Announce:
     message: str
 
 
-Action = StartRun | StopJob | DeleteJob | ShowPage | RemovePage | PatchTarget | HoldFinalizer | AwaitTurn | SendNotice
+Action = (
+    StartRun
+    | StopJob
+    | DeleteJob
+    | ShowPage
+    | RemovePage
+    | PatchTarget
+    | HoldFinalizer
+    | AwaitTurn
+    | SendNotice
+    | KeepSilence
+    | EndSilence
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from upkeep.actions.fields import Model
 from upkeep.api.scheduling import Timestamp
 from upkeep.api.status import FindingSummary, ResourceStatus, ScheduleAnchor, Trigger
 from upkeep.api.window.change import MAX_ITEMS, ApprovalStatus, ChecklistStatus
+from upkeep.api.window.gating import SilenceStatus
 from upkeep.api.window.notices import Announced, Notices
 
 
@@ -198,6 +199,8 @@ class WindowOccurrence(Model):
     """The plan."""
     targets: Annotated[Sequence[TargetStatus], Field(max_length=1000)] = ()
     """The targets of maintenance mode."""
+    silence: SilenceStatus | None = None
+    """Its silence in an Alertmanager."""
 
 
 class UpcomingState(StrEnum):

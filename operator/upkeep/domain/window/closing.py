@@ -11,6 +11,7 @@ from upkeep.domain.instants import read_optional, write_instant
 from upkeep.domain.window.mode import leave
 from upkeep.domain.window.outcome import Ending, result
 from upkeep.domain.window.plan import left_running, still_running
+from upkeep.domain.window.silence import quiet
 from upkeep.domain.window.stage import Stage
 
 PAGE_LINGER: Final = timedelta(seconds=15)
@@ -66,9 +67,10 @@ def tidied(stage: Stage) -> Stage:
 
 def dismantled(stage: Stage) -> Decision:
     """Deleted: put everything back, then let it go."""
+    hush = quiet(stage.snapshot, stage.status, None, stage.occurrence)
     known = tuple(stage.occurrence.targets) if stage.occurrence else ()
     step = leave(stage.snapshot, known)
     if not step.done:
         return Decision(status=stage.status, actions=step.patches, events=step.events, wake_at=stage.now)
     release = [HoldFinalizer(held=False)] if stage.finalizer_held else []
-    return Decision(status=stage.status, actions=release, events=step.events)
+    return Decision(status=stage.status, actions=[*release, *hush.actions], events=step.events)

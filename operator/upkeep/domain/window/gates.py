@@ -14,11 +14,12 @@ from upkeep.domain.window.approval import approval_gate
 from upkeep.domain.window.checklist import checklist_gate
 from upkeep.domain.window.freeze import freeze_gate
 from upkeep.domain.window.held import Held
+from upkeep.domain.window.requires import requires
 from upkeep.domain.window.snapshot import WindowSnapshot
 
 Gate = Callable[[WindowSnapshot, WindowSpec, Opening], Held | Cause | None]
 
-GATES: Final[Sequence[Gate]] = (freeze_gate, approval_gate, checklist_gate)
+GATES: Final[Sequence[Gate]] = (freeze_gate, approval_gate, checklist_gate, requires)
 
 
 def verdict(snapshot: WindowSnapshot, spec: WindowSpec, opening: Opening) -> Held | Cause | None:

@@ -44,7 +44,7 @@ def with_next_occurrence(stage: Stage) -> Stage:
     spec, timetable, status = stage.spec, stage.timetable, stage.status
     if spec is None or timetable is None:
         return stage
-    lead = PREPARATION if spec.maintenance_mode and not spec.suspend else timedelta(0)
+    lead = PREPARATION if (spec.maintenance_mode or spec.requires) and not spec.suspend else timedelta(0)
     due = timetable.due(stage.now + lead)
     stage = stage.waking(due.wake_at - lead if due.wake_at else None)
     paused = Pause.of(status).ends(suspend=spec.suspend)
@@ -186,4 +186,4 @@ def _waiting(stage: Stage, held: Held) -> Stage:
     if stage.current.waiting_for != held.reason:
         stage = stage.becoming(waiting_for=held.reason).saying("WindowHeld", f"{held.reason}: {held.message}")
     until = stage.start if stage.now < stage.start else stage.end
-    return stage.waking(held.wake_at, until)
+    return stage.doing(*held.starts).waking(held.wake_at, until)

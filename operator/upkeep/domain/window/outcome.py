@@ -61,10 +61,11 @@ def spec_problem(snapshot: WindowSnapshot, spec: WindowSpec) -> Problem | None:
             message = f"MaintenanceTask {planned.name!r} of the plan does not exist in this namespace: create it"
             return Problem(reason="TaskNotFound", message=message)
     known = {connection.name for connection in spec.connections}
-    for step in spec.verify.steps if spec.verify else ():
+    required = (spec.requires.steps or ()) if spec.requires else ()
+    for step in (*required, *(spec.verify.steps if spec.verify else ())):
         for name in step.action.connection_names():
             if name not in known:
-                message = f"verify step {step.name!r} uses connection {name!r}: add it to spec.connections"
+                message = f"step {step.name!r} uses connection {name!r}: add it to spec.connections"
                 return Problem(reason="ConnectionNotDefined", message=message)
     if spec.maintenance_mode:
         return mode_problem(snapshot, spec.maintenance_mode)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from upkeep.domain.alerts import AlertAnswer, SilenceReport
 from upkeep.domain.identity import Identity
 from upkeep.domain.notices.post import Post
 from upkeep.domain.run import Run
@@ -37,6 +38,9 @@ class WindowSnapshot:
         page_service: name of its page's Service.
         page_ready: whether the page answers; None where nobody looked.
         now: the time of the decision.
+        alertmanagers: names of those that the platform has configured.
+        alerts: what one of them said of the alerts that must not fire; None where nobody asked, or it has not answered.
+        silences: what became of the silences of its openings.
         freezes: the MaintenanceWindows of kind Freeze that apply to its namespace, as read.
         approvals_trusted: whether the cluster refuses approvals and ticks in the name of another.
         post: how its messages are delivered.
@@ -51,6 +55,9 @@ class WindowSnapshot:
     page_service: str
     page_ready: bool | None
     now: datetime
+    alertmanagers: frozenset[str] = frozenset()
+    alerts: AlertAnswer | None = None
+    silences: Sequence[SilenceReport] = ()
     freezes: Sequence[Manifest] = ()
     approvals_trusted: bool = False
     post: Post = field(default_factory=Post)

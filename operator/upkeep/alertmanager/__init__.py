@@ -1,0 +1,1 @@
+"""Alertmanagers of the platform: which there are, and how they are talked to."""

@@ -1,0 +1,97 @@
+"""A real Alertmanager for tests, on a free loopback port."""
+
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from integration.certificate import Certificate
+from integration.loopback import free_port
+from upkeep.alertmanager.client import Alertmanager
+from upkeep.alertmanager.configuration import read_endpoints
+
+USER: Final = "upkeep"
+PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of a server that lives for one test
+_HASH: Final = "$2b$04$oJSkWWgmG7YukH5h8ycd5.vJV9VSEcGhpZGEKUr8pMnkL4jDmF3Em"
+_CONFIGURATION: Final = """
+route: {receiver: nobody}
+receivers: [{name: nobody}]
+inhibit_rules:
+  - source_matchers: [alertname = "ClusterDown"]
+    target_matchers: [alertname = "ShopDown"]
+"""
+_READY: Final = 'msg="TLS is '
+"""It listens when it says this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertmanagerServer:
+    """A running Alertmanager.
+
+    Attributes:
+        url: where it answers.
+        trust: the certificate that it shows; None where it speaks plain HTTP.
+    """
+
+    url: str
+    trust: Path | None = None
+
+    def fire(self, name: str, *, seconds: float = 300, **labels: str) -> None:
+        """Let an alert fire; it resolves by itself after so many seconds, and at once for 0."""
+        end = datetime.now(UTC) + timedelta(seconds=seconds)
+        alert = {"labels": {"alertname": name, **labels}, "endsAt": end.isoformat()}
+        httpx.post(f"{self.url}/api/v2/alerts", json=[alert], trust_env=False).raise_for_status()
+
+    def silences(self, *, state: str = "active") -> Sequence[dict[str, Any]]:
+        """Its silences in this state."""
+        answer = httpx.get(f"{self.url}/api/v2/silences", trust_env=False).raise_for_status()
+        return [silence for silence in answer.json() if silence["status"]["state"] == state]
+
+    def expire(self, identifier: str) -> None:
+        """End a silence, as a person does in the user interface."""
+        httpx.delete(f"{self.url}/api/v2/silence/{identifier}", trust_env=False).raise_for_status()
+
+    def client(self, directory: Path, *, login: str = "", label: str = "namespace") -> Alertmanager:
+        """A client for it, configured by files in a directory; `login` is a field of its configuration."""
+        authority = f"caFile: {self.trust}" if self.trust else ""
+        file = directory / "alertmanagers.yaml"
+        fields = "\n  ".join([f"url: {self.url}", f"namespaceLabel: '{label}'", authority, login])
+        file.write_text(f"main:\n  {fields}\n")
+        return Alertmanager(read_endpoints(file)["main"])
+
+
+@contextmanager
+def running_alertmanager(
+    *, host: str = "127.0.0.1", port: int = 0, certificate: Certificate | None = None
+) -> Iterator[AlertmanagerServer]:
+    """A fresh server, stopped and removed afterwards; with a certificate it speaks TLS and wants a password."""
+    place = f"{host}:{port or free_port()}"
+    with tempfile.TemporaryDirectory(prefix="upkeep-alertmanager-") as made:
+        directory = Path(made)
+        (directory / "alertmanager.yml").write_text(_CONFIGURATION)
+        options = [f"--config.file={directory / 'alertmanager.yml'}", f"--storage.path={directory / 'data'}"]
+        options += [f"--web.listen-address={place}", "--cluster.listen-address="]
+        if certificate:
+            files = f"{{cert_file: {certificate.certificate}, key_file: {certificate.key}}}"
+            (directory / "web.yml").write_text(f"tls_server_config: {files}\nbasic_auth_users: {{{USER}: '{_HASH}'}}\n")
+            options.append(f"--web.config.file={directory / 'web.yml'}")
+        process = subprocess.Popen(["prometheus-alertmanager", *options], stderr=subprocess.PIPE, text=True)
+        try:
+            assert process.stderr is not None
+            said = []
+            for line in process.stderr:
+                said.append(line)
+                if _READY in line:
+                    break
+            assert process.poll() is None, "".join(said)
+            scheme, trust = ("https", certificate.certificate) if certificate else ("http", None)
+            yield AlertmanagerServer(url=f"{scheme}://{place}", trust=trust)
+        finally:
+            process.terminate()
+            process.communicate(timeout=10)

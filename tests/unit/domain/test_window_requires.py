@@ -1,0 +1,210 @@
+"""What a window requires before it opens: no firing alerts, and checks that pass; and how long it waits for that."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+
+from unit.domain.alertworld import AlertWorld
+from unit.domain.cluster import BAD, GOOD, at, minutes, said
+from unit.domain.windowworld import ingress
+
+ALERTS: Final[dict[str, Any]] = {
+    "noFiringAlerts": {"alertmanager": "main", "matchers": [{"name": "severity", "value": "critical"}]}
+}
+CHECKS: Final[dict[str, Any]] = {"steps": [{"name": "healthy", "httpCheck": {"url": "http://shop/healthz"}}]}
+PAGE: Final[dict[str, Any]] = {"maintenanceMode": {"targets": [{"kind": "Ingress", "name": "web"}]}}
+SECONDS: Final = timedelta(seconds=1)
+
+
+def requiring(*requirements: dict[str, Any], page: bool = True, **attributes: Any) -> AlertWorld:  # noqa: ANN401
+    requires = {key: value for each in requirements for key, value in each.items()}
+    spec = {"schedule": "0 2 * * *", "duration": "1h", "requires": requires, **(PAGE if page else {})}
+    return AlertWorld(now=at("01:30"), spec=spec, ingresses={"web": ingress("web")}, **attributes)
+
+
+def tries(world: AlertWorld) -> Sequence[str]:
+    return [f"{started:%H:%M:%S}" for started, start in world.started if start.occasion.schedule.startswith("requires")]
+
+
+class TestNoFiringAlerts:
+    @pytest.mark.parametrize("page", [True, False])
+    def test_where_none_fires_it_opens_on_time(self, *, page: bool) -> None:
+        world = requiring(ALERTS, page=page)
+
+        world.wait(minutes(31))
+
+        assert world.occurrence["openedAt"] == "2026-03-02T02:00:00Z"
+        assert said(world.events, "WindowHeld") == []
+
+    def test_an_alert_holds_it_back_before_anybody_sees_a_page(self) -> None:
+        world = requiring(ALERTS, firing=["ShopSlow", "BatchLate", "ShopSlow"])
+
+        world.wait(minutes(40))
+
+        assert (world.swapped(), world.pages_shown) == ([], 0)
+        assert world.occurrence["waitingFor"] == "AlertsFiring"
+        assert said(world.events, "WindowHeld") == [
+            "AlertsFiring: 3 alerts fire: BatchLate, ShopSlow; it opens when they are resolved"
+        ]
+
+    def test_it_opens_soon_after_they_are_resolved(self) -> None:
+        world = requiring(ALERTS, firing=["ShopSlow"], page=False)
+        world.wait(minutes(40))
+        world.firing = []
+
+        world.wait(10 * SECONDS)
+
+        assert "openedAt" in world.occurrence
+        assert world.occurrence.get("waitingFor") is None
+
+    def test_while_they_fire_up_to_its_end_it_is_skipped_with_the_reason(self) -> None:
+        world = requiring(ALERTS, firing=["ShopSlow"])
+
+        world.wait(minutes(95))
+
+        (record,) = world.status["history"]
+        assert (record["ending"], record["reason"]) == ("Skipped", "RequirementNotMet")
+        assert record["message"].startswith("AlertsFiring: an alert fires: ShopSlow")
+        assert world.pages_shown == 0
+
+    def test_nothing_is_waited_for_when_no_task_could_start_any_more(self) -> None:
+        world = requiring(ALERTS, firing=["ShopSlow"])
+        world.edit(cutoff="20m")
+
+        world.wait(minutes(71))
+
+        (record,) = world.status["history"]
+        assert (record["reason"], world.occurrence["closedAt"]) == ("RequirementNotMet", "2026-03-02T02:40:00Z")
+
+    def test_what_nobody_can_say_is_not_taken_for_quiet(self) -> None:
+        world = requiring(ALERTS, answers=False)
+
+        world.wait(minutes(95))
+
+        (record,) = world.status["history"]
+        assert record["message"] == "AlertsUnknown: main does not answer"
+
+    def test_an_alertmanager_that_is_not_configured_says_nothing_either(self) -> None:
+        world = requiring(ALERTS, configured=())
+
+        world.wait(minutes(35))
+
+        assert world.occurrence["waitingFor"] == "AlertsUnknown"
+        assert "'main' is not configured (configured: none)" in said(world.events, "WindowHeld")[0]
+
+    def test_an_alert_that_the_page_itself_sets_off_changes_nothing(self) -> None:
+        world = requiring(ALERTS)
+        world.wait(minutes(29.9))
+        world.now = at("02:00")
+        for _ in range(2):
+            world.act()
+        assert world.swapped() == ["web"]
+        world.firing = ["ShopDown"]
+
+        world.wait(minutes(1))
+
+        assert "openedAt" in world.occurrence
+
+    def test_nobody_is_asked_while_it_does_not_matter(self) -> None:
+        world = requiring(ALERTS)
+        world.wait(minutes(20))
+        before = world.asked
+        world.act()
+        assert world.asked == before
+        world.wait(minutes(15))
+        before = world.asked
+
+        world.wait(minutes(10))
+
+        assert world.asked == before
+
+
+class TestChecks:
+    def test_they_run_ahead_and_it_opens_on_time_when_they_pass(self) -> None:
+        world = requiring(CHECKS)
+
+        world.wait(minutes(31))
+
+        assert tries(world) == ["01:59:00"]
+        assert world.occurrence["openedAt"] == "2026-03-02T02:00:00Z"
+
+    def test_they_run_ahead_also_where_there_is_no_page(self) -> None:
+        world = requiring(CHECKS, page=False)
+
+        world.wait(minutes(31))
+
+        assert tries(world) == ["01:59:00"]
+        assert world.occurrence["openedAt"] == "2026-03-02T02:00:00Z"
+
+    def test_after_a_failure_they_run_again_and_again(self) -> None:
+        world = requiring(CHECKS, outcomes={"sunday": (10 * SECONDS, BAD)})
+        world.wait(minutes(31))
+        assert tries(world) == ["01:59:00", "01:59:40", "02:00:20", "02:01:00"]
+        assert said(world.events, "WindowHeld")[-1].startswith("ChecksFailed: ")
+        assert "it broke" in said(world.events, "WindowHeld")[-1]
+        assert len(said(world.events, "WindowHeld")) == 2
+
+        world.outcomes["sunday"] = (10 * SECONDS, GOOD)
+        world.wait(minutes(2))
+
+        assert "openedAt" in world.occurrence
+
+    def test_when_they_never_pass_it_is_skipped_and_says_which_check_failed(self) -> None:
+        world = requiring(CHECKS, outcomes={"sunday": (10 * SECONDS, BAD)})
+
+        world.wait(minutes(95))
+
+        (record,) = world.status["history"]
+        assert (record["ending"], record["reason"]) == ("Skipped", "RequirementNotMet")
+        assert "it broke" in record["message"]
+
+    def test_only_the_last_of_many_tries_are_kept(self) -> None:
+        world = requiring(CHECKS, outcomes={"sunday": (10 * SECONDS, BAD)})
+
+        world.wait(minutes(80))
+
+        assert len(tries(world)) > 50
+        assert len(world.jobs.objects) <= 5
+
+    def test_what_passed_long_ago_is_checked_again(self) -> None:
+        world = requiring(CHECKS, page=True, warm_up=None)
+        world.wait(minutes(36))
+        assert tries(world) == ["01:59:00", "02:04:20"]
+
+    def test_alerts_are_asked_for_before_any_check_runs(self) -> None:
+        world = requiring(ALERTS, CHECKS, firing=["ShopSlow"])
+        world.wait(minutes(31))
+        assert tries(world) == []
+
+        world.firing = []
+        world.wait(minutes(1))
+
+        assert "openedAt" in world.occurrence
+        assert len(tries(world)) == 1
+
+    def test_a_crash_after_a_check_was_started_starts_no_second_one(self) -> None:
+        world = requiring(CHECKS)
+        world.wait(minutes(28.9))
+        world.now = at("01:59")
+        for _ in range(3):
+            world.act(crash_after=1)
+            world.act()
+
+        world.wait(minutes(2))
+
+        assert tries(world).count("01:59:00") >= 1
+        assert len({start.name for _, start in world.started}) == 1
+
+    def test_a_check_that_somebody_deletes_runs_again(self) -> None:
+        world = requiring(CHECKS, outcomes={"sunday": (minutes(5), GOOD)})
+        world.wait(minutes(30))
+        (name,) = world.jobs.objects
+        world.jobs.delete(name)
+        world.outcomes["sunday"] = (10 * SECONDS, GOOD)
+
+        world.act()
+        world.wait(minutes(1))
+
+        assert "openedAt" in world.occurrence

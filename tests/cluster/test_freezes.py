@@ -69,8 +69,8 @@ def reasons(space: Space, name: str) -> set[str]:
 def test_a_freeze_of_another_namespace_keeps_a_window_shut_until_it_is_over(platform: Space, space: Space) -> None:
     freeze = sample("freeze", WINDOWS, "year-end", platform=platform, shop=space)
     storeroom = sample("freeze", WINDOWS, "storeroom", platform=platform, shop=space)
-    platform.make(once(freeze, start=-5, duration="30s"))
-    frozen = phase(platform, "year-end", "Frozen")
+    platform.make(once(freeze, start=-5, duration="30s", name="now"))
+    frozen = phase(platform, "now", "Frozen")
     space.make(once(storeroom, start=8, duration="5s"), once(storeroom, start=27, duration="20s", name="after"))
 
     ahead = until(
@@ -83,7 +83,7 @@ def test_a_freeze_of_another_namespace_keeps_a_window_shut_until_it_is_over(plat
     opened = phase(space, "after", "Active", seconds=40)
 
     end = frozen["occurrence"]["endTime"]
-    told = f"frozen by {platform.name}/year-end until {end}: end of the year"
+    told = f"frozen by {platform.name}/now until {end}: end of the year"
     assert [(each["state"], each["reason"]) for each in ahead["upcoming"]] == [("Frozen", told)]
     assert "nextScheduleTime" not in ahead
     assert [(each["ending"], each["reason"], each["message"]) for each in skipped["history"]] == [
@@ -92,9 +92,9 @@ def test_a_freeze_of_another_namespace_keeps_a_window_shut_until_it_is_over(plat
     assert "openedAt" not in skipped.get("occurrence", {})
     assert read_instant(opened["occurrence"]["openedAt"]) >= read_instant(end)
     until(lambda: reasons(space, "storeroom"), lambda seen: "SkippedFrozen" in seen, what="an Event", seconds=PATIENCE)
-    assert phase(platform, "year-end", "Completed")["history"][0]["outcome"] == "ok"
+    assert phase(platform, "now", "Completed")["history"][0]["outcome"] == "ok"
     until(
-        lambda: reasons(platform, "year-end"),
+        lambda: reasons(platform, "now"),
         lambda seen: {"FreezeBegan", "FreezeEnded"} <= seen,
         what="Events of its begin and end",
         seconds=PATIENCE,
@@ -106,10 +106,15 @@ def test_a_task_runs_only_while_the_window_of_another_namespace_is_open(
 ) -> None:
     night = sample("window-shared", WINDOWS, "night", platform=platform, shop=space)
     look = sample("window-shared", TASKS, "look-at-night", platform=platform, shop=space)
-    spec = {key: look["spec"][key] for key in ("windows",)}
+    freeze = sample("freeze", WINDOWS, "year-end", platform=platform, shop=space)
+    platform.make(once(freeze, start=86400, duration="1h"))
     window = once(night, start=10, duration="40s")
     platform.make({**window, "spec": {**window["spec"], "sharedWith": ["somebody-else"]}})
-    work = {**spec, "runAt": window["spec"]["startAt"], "job": script(access.shop_image, "true")}
+    work = {
+        "windows": look["spec"]["windows"],
+        "runAt": window["spec"]["startAt"],
+        "job": script(access.shop_image, "true"),
+    }
     space.make({**look, "spec": work})
 
     refused = space.condition("look-at-night", "Ready", "False")
@@ -140,9 +145,9 @@ def test_a_task_that_names_a_freeze_is_skipped_while_it_lasts_and_says_why(
         lambda: space.status(TASKS, "rests").get("history", []), bool, what="it is accounted for", seconds=PATIENCE
     )
 
+    platform.remove(WINDOWS, "long")
     assert (record["ending"], record["reason"]) == ("Skipped", "Frozen")
     assert record["message"].startswith(f"frozen by {platform.name}/long until ")
-    platform.remove(WINDOWS, "long")
 
 
 def test_a_window_cannot_become_a_freeze_nor_a_freeze_a_window(kubectl: Kubectl, platform: Space, space: Space) -> None:

@@ -21,6 +21,8 @@ from upkeep.controller.operator import LEASE_NAME
 
 NAMESPACE: Final = "upkeep-system"
 ACCOUNT: Final = f"system:serviceaccount:{NAMESPACE}:upkeep"
+CHANNELS: Final = "upkeep-channels"
+"""Secret with the channels to people; it need not be there."""
 _RELEASE: Final = "upkeep"
 _CHART: Final = TREE / "charts" / "upkeep"
 _MADE_FROM: Final = "upkeep.dev/made-from"
@@ -47,7 +49,11 @@ class Installation:
         template = running["spec"]["template"]["metadata"].get("annotations", {}) if running else {}
         if template.get(_MADE_FROM) != made_from:
             repository, _, tag = self.access.image.rpartition(":")
-            values = {"image": {"repository": repository, "tag": tag}, "podAnnotations": {_MADE_FROM: made_from}}
+            values = {
+                "image": {"repository": repository, "tag": tag},
+                "podAnnotations": {_MADE_FROM: made_from},
+                "channels": {"secretName": CHANNELS},
+            }
             install = ("upgrade", "--install", _RELEASE, str(_CHART), "--create-namespace", "--values=-")
             self._helm(*install, "--wait", "--timeout=3m", values=values)
         self.settled()

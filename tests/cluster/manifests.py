@@ -77,15 +77,43 @@ def service(name: str, port: int, *, app: str = "", target: int = 0) -> Object:
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
 
 
-def ingress(name: str, *, host: str, service: str) -> Object:
-    """An Ingress that leads everything of a host to a Service."""
+def ingress(name: str, *, host: str, service: str, class_name: str = "") -> Object:
+    """An Ingress, of the default class unless said otherwise, that leads everything of a host to a Service."""
     backend = {"service": {"name": service, "port": {"name": "main"}}}
     rule = {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
         "metadata": {"name": name, "labels": {"team": "shop"}, "annotations": {"example.com/owner": "Shop team"}},
-        "spec": {"rules": [rule]},
+        "spec": {"rules": [rule]} | ({"ingressClassName": class_name} if class_name else {}),
+    }
+
+
+def http_route(name: str, *, host: str, service: str, gateway: str = "contour", port: int = 8000) -> Object:
+    """An HTTPRoute of one of the lab's Gateways that leads a host to a Service, but for a redirect of its own."""
+    rules = [
+        {
+            "matches": [{"path": {"type": "Exact", "value": "/old"}}],
+            "filters": [{"type": "RequestRedirect", "requestRedirect": {"hostname": "elsewhere.localhost"}}],
+        },
+        {"backendRefs": [{"name": service, "port": port}]},
+    ]
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, "labels": {"team": "shop"}, "annotations": {"example.com/owner": "Shop team"}},
+        "spec": {"parentRefs": [{"name": gateway, "namespace": "upkeep-lab"}], "hostnames": [host], "rules": rules},
+    }
+
+
+def ingress_route(name: str, *, host: str, service: str, port: int = 8000) -> Object:
+    """Traefik's IngressRoute that leads everything of a host to a Service."""
+    route = {"kind": "Rule", "match": f"Host(`{host}`)", "services": [{"name": service, "port": port}]}
+    return {
+        "apiVersion": "traefik.io/v1alpha1",
+        "kind": "IngressRoute",
+        "metadata": {"name": name, "labels": {"team": "shop"}},
+        "spec": {"entryPoints": ["web"], "routes": [route]},
     }
 
 

@@ -1,4 +1,4 @@
-"""Maintenance mode is the same for every kind: what holds for an Ingress holds for a route, and a route has its own ways."""
+"""Maintenance mode of every kind: what holds for an Ingress holds for a route, and a route has its own ways."""
 
 import copy
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def let_go(item: Item, *who: Holder) -> tuple[Item, tuple[str, ...]]:
     return written(item, answer.patch or []), answer.conflicts
 
 
-@pytest.fixture(params=SHAPES.values(), ids=SHAPES)
+@pytest.fixture(params=list(SHAPES.values()), ids=list(SHAPES))
 def shape(request: pytest.FixtureRequest) -> Shape:
     found: Shape = request.param
     return found

@@ -99,6 +99,8 @@ class TargetStatus(Model):
     """Kind of the object."""
     name: str
     """Its name."""
+    uid: str = ""
+    """UID of the object that was put on the page; one that is made anew under its name is another."""
     state: TargetState
     """Normal, Maintenance, Restored, RestoreConflict, Refused or Missing."""
     message: str = ""

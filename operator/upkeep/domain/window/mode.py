@@ -8,7 +8,6 @@ from typing import Final
 from upkeep.api.window import MaintenanceMode, Target, TargetState, TargetStatus
 from upkeep.domain.conditions import Problem
 from upkeep.domain.decision import Announce, EventType, PatchTarget
-from upkeep.domain.instants import read_optional
 from upkeep.domain.maintenance import (
     Holder,
     Refusal,
@@ -77,7 +76,7 @@ def enter(
     before: tuple[TargetStatus, ...],
     *,
     until: datetime,
-    opened: datetime | None = None,
+    opened: bool = False,
 ) -> ModeStep:
     """What puts every target into maintenance mode, and lets go of those that are none any more.
 
@@ -86,8 +85,8 @@ def enter(
         mode: the targets.
         before: where they stood.
         until: when the window ends.
-        opened: since when it is open; what was taken off the page by somebody after that is not put there again, but
-            what comes to be a target joins, and so does a target that was made anew.
+        opened: whether it is open already; then what somebody took off the page is not put there again, but what comes
+            to be a target joins, and so does a target that was made anew.
     """
     identity = snapshot.identity
     holder = Holder(uid=identity.uid, window=identity.name, until=until, service=snapshot.page_service, port=PAGE_PORT)
@@ -102,7 +101,7 @@ def enter(
         if item is None:
             targets.append(_missing(snapshot, ref))
             continue
-        if opened and status and not _joins(status, item, opened) and not _held(item, identity.uid):
+        if opened and status and not _joins(status, item) and not _held(item, identity.uid):
             targets.append(_taken_off(ref, status))
             continue
         answer = swap(item, holder)
@@ -111,7 +110,8 @@ def enter(
             if opened and status != targets[-1]:
                 events.append(_warning("TargetRefused", answer.message))
             continue
-        targets.append(_status(ref, TargetState.MAINTENANCE))
+        held = _status(ref, TargetState.MAINTENANCE)
+        targets.append(held.model_copy(update={"uid": item["metadata"].get("uid", "")}))
         if answer is not None:
             patches.append(PatchTarget(kind=ref.kind, name=ref.name, patch=answer))
     return ModeStep(targets=tuple(targets), patches=tuple(patches), events=tuple(events))
@@ -187,9 +187,8 @@ def _has_nothing_to_swap(item: Manifest) -> bool:
     return problem is not None and problem.reason == _NOTHING_TO_SWAP
 
 
-def _joins(status: TargetStatus, item: Manifest, opened: datetime) -> bool:
-    created = read_optional(item["metadata"].get("creationTimestamp"))
-    return status.state in _JOINS or (created is not None and created > opened)
+def _joins(status: TargetStatus, item: Manifest) -> bool:
+    return status.state in _JOINS or status.uid != item["metadata"].get("uid", "")
 
 
 def _held(item: Manifest, uid: str | None = None) -> bool:
@@ -229,7 +228,8 @@ def _unmatched(target: Target) -> str:
 def _taken_off(ref: TargetRef, before: TargetStatus) -> TargetStatus:
     if before.state is not TargetState.MAINTENANCE:
         return before
-    return _status(ref, TargetState.RESTORED, "somebody took it off the maintenance page while the window was open")
+    restored = _status(ref, TargetState.RESTORED, "somebody took it off the maintenance page while the window was open")
+    return restored.model_copy(update={"uid": before.uid})
 
 
 def _ref(target: TargetStatus) -> TargetRef:

@@ -6,7 +6,6 @@ from typing import Final
 
 from upkeep.api.window import Request, WindowPhase
 from upkeep.domain.history import SETTLING
-from upkeep.domain.instants import read_optional
 from upkeep.domain.window.closing import closed
 from upkeep.domain.window.control import left_open, under_control, waiting_for_ticks
 from upkeep.domain.window.freeze import frozen
@@ -74,10 +73,10 @@ def _open_until(stage: Stage) -> datetime:
 
 def _with_targets(stage: Stage) -> Stage:
     """Let what comes to be a target join, and go what is none any more."""
-    mode, opened_at = stage.spec.maintenance_mode if stage.spec else None, read_optional(stage.current.opened_at)
-    if mode is None or opened_at is None or not stage.current.page_shown:
+    mode = stage.spec.maintenance_mode if stage.spec else None
+    if mode is None or not stage.current.page_shown:
         return stage
-    step = enter(stage.snapshot, mode, tuple(stage.current.targets), until=stage.end, opened=opened_at)
+    step = enter(stage.snapshot, mode, tuple(stage.current.targets), until=stage.end, opened=True)
     stage = stage.becoming(targets=step.targets).doing(*step.patches).waking(stage.now + TARGET_POLL)
     return replace(stage, events=(*stage.events, *step.events))
 

@@ -8,22 +8,14 @@ from pydantic import Field, model_validator
 
 from upkeep.actions.fields import Duration, Model, Rule
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone
-from upkeep.api.steps import Connections, Steps
+from upkeep.api.steps import Connections
 from upkeep.api.window.change import Approval, Change, Checklist
 from upkeep.api.window.gating import Requirements, Silence
+from upkeep.api.window.health import Verification, Watch
 from upkeep.api.window.maintenance import MaintenanceMode
 from upkeep.api.window.notices import ANNOUNCED_TO_SOMEBODY, Announcements, Notify, check_announcements
 from upkeep.api.window.plan import Overrun, Plan
 from upkeep.api.window.sharing import Kind, SharedWith, WindowKind, check_freeze, freeze_rules
-
-
-class Verification(Model):
-    """Checks after the plan; only when they pass was the maintenance a success."""
-
-    steps: Steps
-    """The checks."""
-    timeout: Duration = Field(default="10m", validate_default=True)
-    """How long they may take."""
 
 
 class Urgency(StrEnum):
@@ -87,6 +79,8 @@ class WindowSpec(Model):
     """Alerts that are silenced while it is open."""
     verify: Verification | None = None
     """Checks after the plan, before maintenance mode is lifted."""
+    watch: Watch | None = None
+    """Checks after it has closed."""
     announcements: Announcements = Field(default_factory=list)
     """How long before each opening people are told of it, for example 336h, 24h and 1h."""
     notify: Notify | None = None
@@ -95,7 +89,7 @@ class WindowSpec(Model):
     @classmethod
     def rules(cls) -> Sequence[Rule]:
         """What one object can show to be wrong."""
-        return (_ONE_TIME, _NOTICE, _DURATION_RANGE, *freeze_rules(cls), ANNOUNCED_TO_SOMEBODY)
+        return (_ONE_TIME, _NOTICE, _DURATION_RANGE, _WATCHABLE, *freeze_rules(cls), ANNOUNCED_TO_SOMEBODY)
 
     @model_validator(mode="after")
     def _opens_somehow(self) -> Self:
@@ -106,6 +100,8 @@ class WindowSpec(Model):
             raise ValueError(_NOTICE["message"])
         if not self.duration:
             raise ValueError(_DURATION_RANGE["message"])
+        if self.watch and self.watch.steps is None and self.verify is None:
+            raise ValueError(_WATCHABLE["message"])
         check_freeze(self, self.kind)
         check_announcements(self.announcements, self.notify)
         return self
@@ -124,4 +120,8 @@ _NOTICE: Final[Rule] = {
 _DURATION_RANGE: Final[Rule] = {
     "rule": "self.duration.matches('[1-9]')",
     "message": "duration must be longer than 0s, for example 2h",
+}
+_WATCHABLE: Final[Rule] = {
+    "rule": "!has(self.watch) || has(self.watch.steps) || has(self.verify)",
+    "message": "watch needs steps of its own where there is no verify",
 }

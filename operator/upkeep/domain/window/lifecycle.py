@@ -16,10 +16,9 @@ from upkeep.domain.account import Reason, missed
 from upkeep.domain.conditions import Problem
 from upkeep.domain.decision import Decision
 from upkeep.domain.history import Ledger, expired_jobs
-from upkeep.domain.instants import write_instant, write_optional
+from upkeep.domain.instants import read_instant, write_instant, write_optional
 from upkeep.domain.openings import declared, read_spec, schedule_of
 from upkeep.domain.pause import INVALID_SCHEDULE, INVALID_SPEC
-from upkeep.domain.preview import upcoming
 from upkeep.domain.recollection import recall
 from upkeep.domain.schedule import ScheduleError
 from upkeep.domain.spec import explain
@@ -27,14 +26,22 @@ from upkeep.domain.timetable import Mark, Timetable
 from upkeep.domain.window.closing import closed, dismantled, tidied
 from upkeep.domain.window.control import control
 from upkeep.domain.window.extent import with_end
-from upkeep.domain.window.freeze import freezes_over, is_freeze, lived
-from upkeep.domain.window.opening import begins, prepared, with_next_occurrence, without_abandoned
+from upkeep.domain.window.freeze import is_freeze, lived
+from upkeep.domain.window.opening import (
+    begins,
+    prepared,
+    with_manual_occurrence,
+    with_next_occurrence,
+    without_abandoned,
+)
 from upkeep.domain.window.outcome import Ending, conditions, spec_problem
+from upkeep.domain.window.requests import foreseen, still_cancelled, while_closed, while_open, with_requests
 from upkeep.domain.window.requires import is_check
 from upkeep.domain.window.running import opened
 from upkeep.domain.window.silence import quiet
 from upkeep.domain.window.snapshot import WindowSnapshot
 from upkeep.domain.window.stage import Stage
+from upkeep.domain.window.watching import health, watched
 
 PROBLEM_POLL: Final = timedelta(seconds=30)
 KEPT_JOBS: Final = 3
@@ -44,10 +51,18 @@ _BEFORE_OPENING: Final = frozenset({WindowPhase.SCHEDULED, WindowPhase.PREPARING
 def decide(snapshot: WindowSnapshot) -> Decision:
     """What should happen now."""
     known = recall(WindowStatus, snapshot.resource.get("status"))
-    stage = Stage(snapshot=snapshot, known=known, ledger=Ledger.of(known), occurrence=known.status.occurrence)
+    status = known.status
+    stage = Stage(
+        snapshot=snapshot,
+        known=known,
+        ledger=Ledger.of(known),
+        occurrence=status.occurrence,
+        requests=status.requests,
+        cancelled=tuple(status.cancelled),
+    )
     if snapshot.deleted:
         return dismantled(stage)
-    mark = Mark.of(known, snapshot.resource, anchor=known.status.schedule_anchor, now=snapshot.now)
+    mark = Mark.of(known, snapshot.resource, anchor=status.schedule_anchor, now=snapshot.now)
     try:
         spec = read_spec(snapshot.resource)
         timetable = _timetable(snapshot, spec, mark)
@@ -56,13 +71,16 @@ def decide(snapshot: WindowSnapshot) -> Decision:
     except ScheduleError as error:
         return _unreadable(stage, Problem(reason=INVALID_SCHEDULE, message=str(error)))
     stage = replace(stage, spec=spec, timetable=timetable, problem=spec_problem(snapshot, spec))
-    stage = without_abandoned(stage, mark)
+    stage = with_requests(without_abandoned(stage, mark))
     if is_freeze(stage):
         return _decision(lived(stage))
+    if stage.open:
+        stage = while_open(stage)
+    else:
+        stage = with_next_occurrence(while_closed(stage))
+        stage = stage if stage.open else with_manual_occurrence(stage)
     if not stage.open:
-        stage = with_next_occurrence(stage)
-    if not stage.open:
-        return _decision(tidied(stage))
+        return _decision(watched(tidied(stage)))
     if begins(stage):
         return _decision(replace(stage, phase=WindowPhase.PREPARING).waking(stage.now))
     stage = with_end(stage)
@@ -87,8 +105,10 @@ def _unreadable(stage: Stage, problem: Problem) -> Decision:
 def _decision(stage: Stage) -> Decision:
     """The stage as a decision."""
     final = stage.waking(stage.now + PROBLEM_POLL) if stage.problem else stage
+    cancelled = still_cancelled(stage)
+    final = final.waking(*(read_instant(each.start_time) for each in cancelled))
     spec, status, timetable = stage.spec, stage.status, stage.timetable
-    ahead = upcoming(spec, stage.now, freezes=freezes_over(stage.snapshot)) if spec else ()
+    ahead = foreseen(stage) if spec else ()
     following = next((each.opening.start for each in ahead if each.opens), None)
     since = status.suspended_since
     if spec:
@@ -108,6 +128,8 @@ def _decision(stage: Stage) -> Decision:
             "last_schedule_time": write_optional(stage.handled) or status.last_schedule_time,
             "suspended_since": since,
             "schedule_anchor": timetable.anchor if timetable else status.schedule_anchor,
+            "requests": stage.requests,
+            "cancelled": cancelled,
             "occurrence": stage.occurrence and stage.occurrence.model_copy(update={"silence": hush.silence}),
             "approval": under_control.approval,
             "checklist": under_control.checklist,
@@ -118,7 +140,7 @@ def _decision(stage: Stage) -> Decision:
                 stage.problem,
                 phase=phase,
                 upcoming=following,
-                besides=(*under_control.facts, *((hush.fact,) if hush.fact else ())),
+                besides=(*under_control.facts, *health(stage), *((hush.fact,) if hush.fact else ())),
             ),
         }
     )
@@ -147,5 +169,5 @@ def _resting_phase(stage: Stage, upcoming: datetime | None) -> WindowPhase:
     if last is None:
         return WindowPhase.SCHEDULED
     if last.outcome is None:
-        return WindowPhase.SKIPPED
+        return WindowPhase.CANCELLED if last.reason == Reason.CANCELLED else WindowPhase.SKIPPED
     return WindowPhase.COMPLETED if last.outcome.good else WindowPhase.FAILED

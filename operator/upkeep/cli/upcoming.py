@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import yaml
 from pydantic import ValidationError
@@ -21,14 +21,15 @@ from rich.console import Console
 from rich.table import Table
 
 from upkeep.actions.fields import parse_duration
-from upkeep.api.window import WindowKind
+from upkeep.api.window import WindowKind, WindowStatus
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import ApiError, ForbiddenError
 from upkeep.cluster.resources import WINDOWS
 from upkeep.domain.freeze import Freeze, freezes_of, speaks_for
 from upkeep.domain.instants import read_instant, write_instant
 from upkeep.domain.openings import read_spec
-from upkeep.domain.preview import Foreseen, preview
+from upkeep.domain.preview import Foreseen, cancellations, preview
+from upkeep.domain.recollection import recall
 from upkeep.domain.schedule import ScheduleError
 from upkeep.domain.spec import explain
 from upkeep.domain.zone import zone_named
@@ -37,6 +38,15 @@ _MOST: Final = 1000
 """Occurrences of one window that are shown."""
 _WIDTH: Final = 200
 """Columns of a table that is not printed on a terminal."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads instants and days as text, as kubectl does."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 class QuestionError(Exception):
@@ -111,7 +121,8 @@ def rows_of(window: Object, freezes: Iterable[Object], since: datetime, until: d
     try:
         spec = read_spec(window)
         around: tuple[Freeze, ...] = freezes_of(freeze for freeze in freezes if speaks_for(freeze, namespace))
-        found = list(islice(preview(spec, since, until, freezes=around), _MOST + 1))
+        off = cancellations(recall(WindowStatus, window.get("status")).status.cancelled)
+        found = list(islice(preview(spec, since, until, freezes=around, cancelled=off), _MOST + 1))
     except (ValidationError, ScheduleError) as problem:
         reason = explain(problem) if isinstance(problem, ValidationError) else problem
         msg = f"{namespace}/{name}: {reason}"
@@ -158,7 +169,7 @@ def _read(path: str, namespace: str) -> list[Object]:
     """The windows of a file; those that have no namespace are in the one that was named."""
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-        documents = [each for each in yaml.safe_load_all(text) if isinstance(each, dict)]
+        documents = [each for each in yaml.load_all(text, Loader=_Loader) if isinstance(each, dict)]  # noqa: S506 - safe
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
         msg = f"{path}: {problem}"
         raise QuestionError(msg) from problem

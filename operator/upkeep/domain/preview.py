@@ -4,15 +4,15 @@ It asks the same questions as the decision that opens the window, so that the tw
 beforehand, such as an approval that is missing or an alert that fires, it leaves out.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Final
 
-from upkeep.api.window import UpcomingOpening, UpcomingState, WindowKind, WindowSpec
+from upkeep.api.window import CancelledOpening, UpcomingOpening, UpcomingState, WindowKind, WindowSpec
 from upkeep.domain.freeze import Freeze, Frost, frost_at
-from upkeep.domain.instants import write_instant
+from upkeep.domain.instants import read_instant, write_instant
 from upkeep.domain.openings import Opening, schedule_of
 from upkeep.domain.schedule import Schedule, occurrence_end
 
@@ -52,7 +52,12 @@ class Foreseen:
 
 
 def preview(
-    spec: WindowSpec, since: datetime, until: datetime, *, freezes: Sequence[Freeze] = ()
+    spec: WindowSpec,
+    since: datetime,
+    until: datetime,
+    *,
+    freezes: Sequence[Freeze] = (),
+    cancelled: Mapping[datetime, str] = _NONE,
 ) -> Iterator[Foreseen]:
     """The occurrences of a window that start in [since, until), in order; none where it is suspended.
 
@@ -61,13 +66,19 @@ def preview(
         since: an aware instant.
         until: an aware instant.
         freezes: those that apply to its namespace.
+        cancelled: the starts that people have called off, with a sentence on each.
 
     Raises:
         ScheduleError: its schedule is wrong.
     """
     schedule = schedule_of(spec)
     starts = iter(()) if spec.suspend else takewhile(lambda start: start < until, schedule.after(since - _TICK))
-    return (_foreseen(spec, schedule, start, freezes) for start in starts if start >= since)
+    return (_foreseen(spec, schedule, start, freezes, cancelled) for start in starts if start >= since)
+
+
+def cancellations(openings: Iterable[CancelledOpening]) -> dict[datetime, str]:
+    """The starts that people have called off, as a status tells them, with a sentence on each."""
+    return {read_instant(each.start_time): f"cancelled by {each.by}" if each.by else "cancelled" for each in openings}
 
 
 def upcoming(
@@ -98,9 +109,7 @@ def upcoming(
         start = next(starts, None)
         if start is None or not room[True]:
             break
-        foreseen = _foreseen(spec, schedule, start, freezes)
-        if foreseen.opens and start in cancelled:
-            foreseen = replace(foreseen, state=UpcomingState.CANCELLED, reason=cancelled[start])
+        foreseen = _foreseen(spec, schedule, start, freezes, cancelled)
         if room[foreseen.opens]:
             room[foreseen.opens] -= 1
             found.append(foreseen)
@@ -110,13 +119,21 @@ def upcoming(
     return tuple(found)
 
 
-def _foreseen(spec: WindowSpec, schedule: Schedule, start: datetime, freezes: Sequence[Freeze]) -> Foreseen:
+def _foreseen(
+    spec: WindowSpec,
+    schedule: Schedule,
+    start: datetime,
+    freezes: Sequence[Freeze],
+    cancelled: Mapping[datetime, str],
+) -> Foreseen:
     opening = Opening(start=start, end=_end(start, spec.duration))
     if exclusion := schedule.excluded(start):
         return Foreseen(opening=opening, state=UpcomingState.EXCLUDED, reason=str(exclusion))
     frost = frost_of(spec, freezes, start)
     if frost:
         return Foreseen(opening=opening, state=UpcomingState.FROZEN, reason=frost.message, frozen_until=frost.until)
+    if start in cancelled:
+        return Foreseen(opening=opening, state=UpcomingState.CANCELLED, reason=cancelled[start])
     return Foreseen(opening=opening, state=UpcomingState.PLANNED)
 
 

@@ -19,14 +19,14 @@ spec:
   schedule: "30 23 * * SAT"
   timeZone: Europe/Berlin
   duration: 2h
-  exclusions: [{from: "2026-12-12", reason: sale}]
+  exclusions: [{from: 2026-12-12, reason: sale}]
 ---
 apiVersion: upkeep.dev/v1alpha1
 kind: MaintenanceWindow
 metadata: {name: year-end, namespace: platform}
 spec:
   kind: Freeze
-  startAt: "2026-12-20T00:00:00Z"
+  startAt: 2026-12-20T00:00:00Z
   duration: 14d
   reason: end of the year
   sharedWith: ["*"]
@@ -77,6 +77,24 @@ def test_the_table_shows_times_in_the_zone_of_the_window(calendar: str, capsys: 
     assert "shop/weekly  Maintenance  Sat 2026-12-05 23:30 CET  Sun 2026-12-06 01:30  Planned" in lines[1]
     assert lines[2].rstrip().endswith("Excluded  2026-12-12 (sale)")
     assert "year-end" not in {line.split()[0] for line in lines[1:]}
+
+
+def test_an_opening_that_somebody_has_cancelled_is_shown_as_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (window, *_) = yaml.safe_load_all(CALENDAR)
+    cancelled = {"startTime": "2026-12-05T22:30:00Z", "by": "alice"}
+    path = tmp_path / "saved.json"
+    path.write_text(json.dumps({"kind": "List", "items": [{**window, "status": {"cancelled": [cancelled]}}]}))
+
+    _, out, _ = asked(capsys, "-f", str(path), *RANGE, "-o", "json")
+
+    first = json.loads(out)[0]
+    assert (first["startTime"], first["state"], first["reason"]) == (
+        "2026-12-05T22:30:00Z",
+        "Cancelled",
+        "cancelled by alice",
+    )
 
 
 def test_yaml_is_the_same_for_machines(calendar: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from unit.domain.cluster import GOOD, Object, at, minutes, resource
 from unit.domain.windowworld import WindowWorld
-from upkeep.api.window import Urgency
+from upkeep.api.window import Request, Urgency
 from upkeep.domain.freeze import Freeze, freezes_of, frost_at, speaks_for
 
 NIGHT: Final[dict[str, Any]] = {"schedule": "0 2 * * *", "duration": "10m", "plan": {"tasks": [{"name": "clean"}]}}
@@ -218,6 +218,18 @@ class TestTheLifeOfAFreeze:
         world.act()
 
         assert world.status == before
+
+    @pytest.mark.parametrize("request_", [request.annotation for request in Request])
+    def test_what_can_be_asked_of_a_window_is_refused(self, request_: str) -> None:
+        world = WindowWorld(now=at("00:30"), spec=SALE)
+        world.wait(minutes(60))
+
+        world.live["metadata"]["annotations"] = {request_: "1h"}
+        world.wait(minutes(1))
+
+        assert world.status["phase"] == "Frozen"
+        (refused,) = [message for reason, message in said(world) if reason == "RequestRefused"]
+        assert refused.endswith("it is a freeze: change its spec, suspend it, or delete it")
 
     def test_a_freeze_is_not_frozen_by_another(self) -> None:
         world = WindowWorld(now=at("00:30"), spec=SALE, freezes=[freeze("other", startAt="2026-03-02T00:00:00Z")])

@@ -58,7 +58,7 @@ def lived(stage: Stage) -> Stage:
     if stage.open and stage.status.phase != WindowPhase.FROZEN:
         return closed(stage, missed(Reason.SCHEDULE_CHANGED, "it was made a freeze"))
     current = opening_at(stage.spec, stage.now) if freezes and not stage.spec.suspend else None
-    stage = _accounted(stage, current)
+    stage = _unasked(_accounted(stage, current))
     if stage.open and (current is None or current.start != stage.start):
         return _ended(stage).waking(stage.now)
     if current is None:
@@ -84,6 +84,14 @@ def _accounted(stage: Stage, current: Opening | None) -> Stage:
     times = (*due.earlier, due.latest)
     unrun = timetable.unrun(times, lambda start: absence(status, start), ran=lasting, more=due.more)
     return replace(stage, handled=due.latest).recording(*unrun)
+
+
+def _unasked(stage: Stage) -> Stage:
+    """What can be asked of a window cannot be asked of a freeze: what it forbids stands in its spec alone."""
+    for request, value in stage.asked.items():
+        why = "it is a freeze: change its spec, suspend it, or delete it"
+        stage = stage.saying("RequestRefused", f"{request.annotation}={value!r}: {why}", EventType.WARNING)
+    return stage
 
 
 def _begun(stage: Stage, opening: Opening) -> Stage:

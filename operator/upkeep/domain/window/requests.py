@@ -13,7 +13,7 @@ from upkeep.actions.fields import format_duration, parse_duration
 from upkeep.api.window import CancelledOpening, HandledRequests, Intervention, Request, WindowOccurrence
 from upkeep.domain.decision import EventType, ShowPage
 from upkeep.domain.instants import read_instant, write_instant
-from upkeep.domain.preview import Foreseen, upcoming
+from upkeep.domain.preview import Foreseen, cancellations, upcoming
 from upkeep.domain.window.freeze import freezes_over
 from upkeep.domain.window.stage import Stage
 
@@ -105,8 +105,7 @@ def foreseen(stage: Stage) -> tuple[Foreseen, ...]:
     """What lies ahead of the window."""
     if stage.spec is None:
         return ()
-    told = {each.start_time: f"cancelled by {each.by}" if each.by else "cancelled" for each in stage.cancelled}
-    off = {read_instant(start): message for start, message in told.items()}
+    off = cancellations(stage.cancelled)
     return upcoming(stage.spec, stage.now, freezes=freezes_over(stage.snapshot), cancelled=off)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import yaml
 from pydantic import ValidationError
@@ -43,10 +43,11 @@ _WIDTH: Final = 200
 class _Loader(yaml.SafeLoader):
     """Reads instants and days as text, as kubectl does."""
 
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 class QuestionError(Exception):
@@ -169,7 +170,7 @@ def _read(path: str, namespace: str) -> list[Object]:
     """The windows of a file; those that have no namespace are in the one that was named."""
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-        documents = [each for each in yaml.load_all(text, Loader=_Loader) if isinstance(each, dict)]  # noqa: S506 - safe
+        documents = [each for each in yaml.load_all(text, Loader=_Loader) if isinstance(each, dict)]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
         msg = f"{path}: {problem}"
         raise QuestionError(msg) from problem

@@ -54,9 +54,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [maintenancetasks/status, maintenancewindows/status, backuppolicies/status]
   verbs: [patch]
 - apiGroups: [batch]
-  # delete: history limits and concurrencyPolicy Replace.
+  # delete: history limits and concurrencyPolicy Replace. patch: what still runs when its window ends is stopped.
   resources: [jobs]
-  verbs: [get, list, watch, create, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]

@@ -43,6 +43,12 @@ def _tick() -> int:
     return tick(sys.argv[2:])
 
 
+def _ask() -> int:
+    from upkeep.cli.ask import main as command  # noqa: PLC0415 - only these commands need it
+
+    return command(sys.argv[1], sys.argv[2:])
+
+
 def _upcoming() -> int:
     from upkeep.cli.upcoming import main as command  # noqa: PLC0415 - only this command needs it
 
@@ -61,6 +67,10 @@ COMMANDS: Final[Mapping[str, tuple[Callable[[], int], str]]] = {
     "restore": (_restore, "take everything off its maintenance page without the operator"),
     "approve": (_approve, "approve an opening of a window, in your own name"),
     "tick": (_tick, "tick off an item of a window's checklist, in your own name"),
+    "start": (_ask, "open a window now"),
+    "end": (_ask, "end a window that is open"),
+    "extend": (_ask, "let a window that is open end later"),
+    "cancel": (_ask, "call off the next opening of a window, or the one under way"),
     "upcoming": (_upcoming, "show when windows open in any range of time, and when not and why"),
     "version": (_version, "print the version"),
 }

@@ -16,13 +16,13 @@ from upkeep.api.window import Checklist, WindowSpec, WindowStatus
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import ApiError
 from upkeep.cluster.resources import WINDOWS
+from upkeep.cluster.user import current_user
 from upkeep.domain.instants import read_instant, write_instant
 from upkeep.domain.recollection import recall
 from upkeep.domain.spec import explain
 from upkeep.domain.window.approval import Endorsement, generation_of, required
 from upkeep.domain.window.checklist import TICK_PREFIX, tick_of
 
-_REVIEW: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _OCCURRENCE: Final = "start of the opening, for example 2026-12-06T02:00:00Z; left out: the one that waits for it"
 
 
@@ -85,7 +85,7 @@ async def _approve(client: Client, namespace: str, name: str, occurrence: str | 
         raise CommandError(msg)
     generation = generation_of(window)
     sys.stdout.write("".join(f"{line}\n" for line in _described(window, spec, wanted)))
-    endorsement = Endorsement(by=await _user(client), occurrence=wanted, generation=str(generation))
+    endorsement = Endorsement(by=await current_user(client), occurrence=wanted, generation=str(generation))
     await _annotate(client, namespace, name, endorsement.annotations)
     return f"approved by {endorsement.by}"
 
@@ -102,7 +102,7 @@ async def _tick(client: Client, namespace: str, name: str, item: str, occurrence
     if wanted is None:
         msg = f"no opening of {namespace}/{name} lies ahead: name one with --occurrence"
         raise CommandError(msg)
-    user = await _user(client)
+    user = await current_user(client)
     await _annotate(client, namespace, name, {f"{TICK_PREFIX}{item}": tick_of(user, wanted)})
     return f"{namespace}/{name}, opening of {wanted}: {item} ticked by {user}"
 
@@ -129,14 +129,6 @@ def _described(window: Object, spec: WindowSpec, occurrence: str) -> Iterator[st
         yield f"  tasks: {', '.join(task.name for task in spec.plan.tasks)}"
     if spec.checklist:
         yield f"  checklist: {', '.join(item.name for item in spec.checklist.items)}"
-
-
-async def _user(client: Client) -> str:
-    """The name that the API server knows the user by."""
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    review = await client.request("POST", _REVIEW, body=body)
-    user: str = review["status"]["userInfo"]["username"]
-    return user
 
 
 async def _annotate(client: Client, namespace: str, name: str, annotations: Mapping[str, str]) -> None:

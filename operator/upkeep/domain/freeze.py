@@ -4,9 +4,11 @@ What a freeze forbids follows from its spec and the time alone. So everybody who
 nobody was there to write its status. It only ever says no: where a window allows and a freeze forbids, nothing begins.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,7 +16,7 @@ from pydantic import ValidationError
 from upkeep.api.window import EVERY_NAMESPACE, Urgency, WindowKind, WindowSpec
 from upkeep.domain.account import Cause, Reason, skipped
 from upkeep.domain.instants import write_instant
-from upkeep.domain.openings import Opening, opening_in, read_spec, schedule_of
+from upkeep.domain.openings import Opening, opening_in, schedule_of
 from upkeep.domain.schedule import Schedule, ScheduleError
 
 
@@ -38,18 +40,29 @@ class Freeze:
 
         One that cannot be read forbids nothing: its own conditions say so.
         """
-        metadata = window["metadata"]
-        try:
-            spec = read_spec(window)
-            if spec.kind is not WindowKind.FREEZE or spec.suspend or "deletionTimestamp" in metadata:
-                return None
-            return cls(name=f"{metadata['namespace']}/{metadata['name']}", spec=spec, schedule=schedule_of(spec))
-        except (ValidationError, ScheduleError):
+        metadata, spec = window["metadata"], window.get("spec")
+        if not isinstance(spec, Mapping) or spec.get("kind") != WindowKind.FREEZE or "deletionTimestamp" in metadata:
             return None
+        return _read(f"{metadata['namespace']}/{metadata['name']}", json.dumps(spec))
 
     def opening_at(self, instant: datetime) -> Opening | None:
         """The time of it that an instant falls into; None where it forbids nothing then."""
-        return opening_in(self.schedule, self.spec.duration, instant)
+        return _opening(self.schedule, self.spec.duration, instant)
+
+
+# Hundreds of windows ask the same freezes for the same instants, again and again.
+@lru_cache(maxsize=1024)
+def _read(name: str, text: str) -> Freeze | None:
+    try:
+        spec = WindowSpec.model_validate_json(text)
+        return None if spec.suspend else Freeze(name=name, spec=spec, schedule=schedule_of(spec))
+    except (ValidationError, ScheduleError):
+        return None
+
+
+@lru_cache(maxsize=8192)
+def _opening(schedule: Schedule, duration: timedelta, instant: datetime) -> Opening | None:
+    return opening_in(schedule, duration, instant)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

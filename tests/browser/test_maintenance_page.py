@@ -17,7 +17,8 @@ import pytest
 from aiohttp import web
 
 from browser.chromium import Tab, tab
-from upkeep.web.page import ContentFile, page_handler, serving
+from upkeep.web.content import Content
+from upkeep.web.page import page_handler, serving
 
 DEVICES = {"desktop": (1280, 800), "phone": (390, 844), "small": (320, 568)}
 SCHEMES = ("light", "dark")
@@ -46,8 +47,8 @@ def write(tmp_path: Path) -> Write:
 
 
 @asynccontextmanager
-async def looking(devtools: str, content: Path) -> AsyncIterator[tuple[Tab, str]]:
-    async with serving(content, port=0, health_port=0, host="127.0.0.1") as where, tab(devtools) as page:
+async def looking(devtools: str, content: Path, brand: Path | None = None) -> AsyncIterator[tuple[Tab, str]]:
+    async with serving(content, port=0, health_port=0, host="127.0.0.1", brand=brand) as where, tab(devtools) as page:
         yield page, f"http://127.0.0.1:{where.port}/"
 
 
@@ -165,7 +166,7 @@ async def test_an_extended_window_shows_on_pages_that_are_open(devtools: str, wr
 
 async def test_when_it_is_over_an_open_page_goes_on_by_itself(devtools: str, write: Write) -> None:
     """Given an ingress that leads to the page, fails for a moment, and leads to the application again."""
-    down = page_handler(ContentFile(write()))
+    down = page_handler(Content(write()))
     stage = "page"
 
     async def ingress(request: web.BaseRequest) -> web.StreamResponse:
@@ -193,3 +194,97 @@ async def test_when_it_is_over_an_open_page_goes_on_by_itself(devtools: str, wri
             assert await page.read("document.querySelector('h1').innerText") == "The shop"
     finally:
         await runner.cleanup()
+
+
+LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="220" height="56" viewBox="0 0 220 56">
+<script>document.documentElement.setAttribute("data-ran", "yes"); alert(1)</script>
+<image href="http://192.0.2.1/track.png" width="1" height="1"/>
+<circle cx="28" cy="28" r="24" fill="#c2410c"/><path d="M17 30l8 8 15-18" fill="none" stroke="#fff" stroke-width="5"/>
+<text x="64" y="38" font-family="sans-serif" font-size="30" font-weight="700" fill="#c2410c">The Shop</text></svg>"""
+
+
+@pytest.fixture
+def brand(tmp_path: Path) -> Path:
+    """A branding with a logo that would like to do more than to be seen."""
+    directory = tmp_path / "brand"
+    directory.mkdir()
+    for name, text in {"name": "The Shop", "accentColor": "#c2410c", "logo.svg": LOGO}.items():
+        (directory / name).write_text(text)
+    return directory
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_brand_is_seen_and_the_page_can_still_be_read(
+    devtools: str, write: Write, brand: Path, scheme: str
+) -> None:
+    async with looking(devtools, write(), brand) as (page, url):
+        await emulate(page, "desktop", scheme)
+        await page.open(url)
+
+        assert await page.read("document.querySelector('.brand img').naturalWidth") == 220
+        assert await page.read("document.querySelector('.brand img').alt") == "The Shop"
+        colour = "getComputedStyle(document.documentElement).getPropertyValue('--{}')"
+        accent = await page.read(colour.format("accent"))
+        for ground in ("sky-top", "sky-bottom"):
+            assert contrast(accent, await page.read(colour.format(ground))) >= 4.5
+        keep(await page.picture(), f"brand-{scheme}.png")
+        assert await page.read("document.documentElement.scrollHeight - window.innerHeight") <= 0
+
+
+async def test_a_logo_runs_no_script_and_asks_nobody(devtools: str, write: Write, brand: Path) -> None:
+    async with looking(devtools, write(), brand) as (page, url):
+        await page.open(url)
+        await page.pass_time(seconds=40)
+
+        assert {request for request in page.requests() if not request.startswith("data:")} == {url}
+        assert await page.read("document.documentElement.dataset.ran") is None
+        expected = "the server responded with a status of 503"
+        assert [complaint for complaint in page.complaints() if expected not in complaint] == []
+
+
+GERMAN = {
+    "language": "de",
+    "title": "Wir ziehen in eine größere Datenbank",
+    "message": "Der Laden ist kurz geschlossen. Ihr Warenkorb und Ihre Bestellungen sind sicher.",
+}
+ARABIC = {
+    "language": "ar",
+    "title": "ننتقل إلى قاعدة بيانات أكبر",
+    "message": "المتجر مغلق لفترة قصيرة. طلباتك في أمان.",
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "read"),
+    [
+        ("de-AT,de;q=0.9,en;q=0.8", ("de", "ltr", GERMAN["title"], "Wieder da in etwa 25 Minuten")),
+        ("ar", ("ar", "rtl", ARABIC["title"], "Back in about 25 minutes")),
+        ("ja", ("en", "ltr", "We are moving to a bigger database", "Back in about 25 minutes")),
+    ],
+)
+async def test_everybody_reads_his_own_language(
+    devtools: str, write: Write, asked: str, read: tuple[str, str, str, str]
+) -> None:
+    async with looking(devtools, write(translations=[GERMAN, ARABIC])) as (page, url):
+        await emulate(page, "phone", "light")
+        await page.call("Network.setExtraHTTPHeaders", headers={"Accept-Language": asked})
+        await page.open(url)
+
+        places = ("h1", ".prospect strong")
+        words = [await page.read(f"document.querySelector('{place}').innerText") for place in places]
+        root = [await page.read(f"document.documentElement.{attribute}") for attribute in ("lang", "dir")]
+        assert (*root, *words) == read
+        assert await page.read("document.documentElement.scrollWidth <= window.innerWidth"), "nothing is cut off"
+        keep(await page.picture(), f"language-{read[0]}.png")
+
+
+async def test_the_time_of_people_far_away_is_told_in_their_language(devtools: str, write: Write) -> None:
+    content = write(translations=[GERMAN], until="2026-11-29T04:00:00Z")
+    async with looking(devtools, content) as (page, url):
+        await page.call("Emulation.setTimezoneOverride", timezoneId="Asia/Kolkata")
+        await page.call("Network.setExtraHTTPHeaders", headers={"Accept-Language": "de"})
+        await page.open(url)
+
+        assert await page.read("document.querySelector('time').innerText") == "Sonntag, 29. November 2026, 04:00 UTC"
+        local = await page.read("document.querySelector('.local').innerText")
+        assert re.fullmatch(r"Sonntag,? (um )?09:30(\sUhr)? bei Ihnen", local)

@@ -87,6 +87,13 @@ def selectors_of(resource: Mapping[str, Any]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(chosen))
 
 
+def branding_of(resource: Mapping[str, Any]) -> str | None:
+    """Name of the ConfigMap with the branding of a window's page."""
+    page = _mapping(_mapping(_mapping(resource.get("spec")).get("maintenanceMode")).get("page"))
+    name = _mapping(page.get("branding")).get("configMapName")
+    return name if name and isinstance(name, str) else None
+
+
 def occurrence_of(resource: Mapping[str, Any]) -> Mapping[str, Any]:
     """The opening that a window's status tells of."""
     return _mapping(_mapping(resource.get("status")).get("occurrence"))

@@ -10,9 +10,16 @@ from upkeep.api.window import EVERY_NAMESPACE
 from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import NotFoundError
-from upkeep.cluster.resources import ENDPOINT_SLICES, JOBS, TASKS, WINDOWS
+from upkeep.cluster.resources import CONFIG_MAPS, ENDPOINT_SLICES, JOBS, TASKS, WINDOWS
 from upkeep.controller.alerting import Alerting
-from upkeep.controller.references import FREEZES, jobs_under_way, named_windows, occurrence_of, planned_tasks
+from upkeep.controller.references import (
+    FREEZES,
+    branding_of,
+    jobs_under_way,
+    named_windows,
+    occurrence_of,
+    planned_tasks,
+)
 from upkeep.controller.targets import read_targets
 from upkeep.domain.backup import BackupSnapshot
 from upkeep.domain.binding import Surroundings
@@ -64,9 +71,10 @@ class Snapshots:
         page = page_name(metadata["name"], uid)
         occurrence = occurrence_of(resource)
         awaited = bool(occurrence.get("pageShown")) and "openedAt" not in occurrence and "closedAt" not in occurrence
-        targets, ready = await asyncio.gather(
+        targets, ready, branding = await asyncio.gather(
             read_targets(self._client, resource),
             self._page_ready(namespace, page) if awaited else _nobody_looked(),
+            self._branding(resource),
         )
         key = key_of(WINDOWS, resource)
         alerts = await self._alerting.alerts.before(key, resource)
@@ -83,6 +91,7 @@ class Snapshots:
             unknown_kinds=targets.unknown_kinds,
             page_service=page,
             page_ready=ready,
+            branding=branding,
             now=now,
             freezes=self._freezes(namespace),
             alertmanagers=self._alerting.names,
@@ -137,6 +146,15 @@ class Snapshots:
         selector = f"kubernetes.io/service-name={page}"
         pages = self._client.list_pages(ENDPOINT_SLICES, namespace, selector=selector)
         return page_ready([item async for listed in pages for item in listed["items"]])
+
+    async def _branding(self, resource: Object) -> Object | None:
+        name = branding_of(resource)
+        if name is None:
+            return None
+        try:
+            return await self._client.get(CONFIG_MAPS, resource["metadata"]["namespace"], name)
+        except NotFoundError:
+            return None
 
 
 async def _nobody_looked() -> None:

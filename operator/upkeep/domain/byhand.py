@@ -25,7 +25,7 @@ KEPT: Final = timedelta(days=1)
 """How long a window that is over stays for people to read, once its request is taken back."""
 LONGEST: Final = timedelta(hours=24)
 
-_OVER: Final = frozenset({WindowPhase.COMPLETED, WindowPhase.FAILED, WindowPhase.SKIPPED})
+_OVER: Final = frozenset({WindowPhase.COMPLETED, WindowPhase.FAILED, WindowPhase.SKIPPED, WindowPhase.CANCELLED})
 _POLL: Final = timedelta(seconds=1)
 _INGRESS: Final = "Ingress"
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from upkeep.domain.branding import KEYS
 from upkeep.domain.identity import MAX_LABEL, OWNER_UID_LABEL, Identity
 from upkeep.domain.instants import write_instant
 from upkeep.resources.metadata import owner_labels, owner_reference
@@ -27,6 +28,8 @@ HEALTH_PORT: Final = 8081
 """Port of `/healthz` in its Pods; the page itself answers 503 to everything, also to probes."""
 CONTENT_DIRECTORY: Final = "/etc/upkeep/page"
 CONTENT_FILE: Final = "page.json"
+BRAND_DIRECTORY: Final = "/etc/upkeep/brand"
+"""Where the page finds name, logo and colour, each as a file, as far as they are there."""
 
 COMPONENT_LABEL: Final = "app.kubernetes.io/component"
 COMPONENT: Final = "maintenance-page"
@@ -52,12 +55,12 @@ def page_objects(*, window: Identity, page: "Page", until: datetime, image: str,
 
     Args:
         window: the owner.
-        page: title and message.
+        page: what it says, and whose it is.
         until: when the window ends; time zone aware.
         image: the operator's image, which contains the page server.
         replicas: number of Pods; two survive the loss of a node.
     """
-    return [_config_map(window, page, until), _service(window), _deployment(window, image, replicas)]
+    return [_config_map(window, page, until), _service(window), _deployment(window, page, image, replicas)]
 
 
 def page_ready(endpoint_slices: Iterable[Mapping[str, Any]]) -> bool:
@@ -89,6 +92,8 @@ def _config_map(window: Identity, page: "Page", until: datetime) -> Manifest:
     content = {
         "title": page.title,
         "message": page.message,
+        "language": page.language,
+        "translations": [translation.model_dump(by_alias=True) for translation in page.translations],
         "until": write_instant(until),
         "window": window.name,
     }
@@ -115,8 +120,16 @@ def _service(window: Identity) -> Manifest:
     }
 
 
-def _deployment(window: Identity, image: str, replicas: int) -> Manifest:
+def _deployment(window: Identity, page: "Page", image: str, replicas: int) -> Manifest:
     metadata = _metadata(window)
+    mounted = {"content": (CONTENT_DIRECTORY, {"name": metadata["name"]})}
+    if page.branding:
+        # Not there, or only in part: it is a page all the same, and takes it in as soon as it is.
+        entries = [{"key": key, "path": key} for key in KEYS]
+        mounted["brand"] = (
+            BRAND_DIRECTORY,
+            {"name": page.branding.config_map_name, "items": entries, "optional": True},
+        )
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -145,15 +158,15 @@ def _deployment(window: Identity, image: str, replicas: int) -> Manifest:
                             "labelSelector": {"matchLabels": _selector(window)},
                         }
                     ],
-                    "containers": [_container(image)],
-                    "volumes": [{"name": "content", "configMap": {"name": metadata["name"]}}],
+                    "containers": [_container(image, {name: place for name, (place, _) in mounted.items()})],
+                    "volumes": [{"name": name, "configMap": source} for name, (_, source) in mounted.items()],
                 },
             },
         },
     }
 
 
-def _container(image: str) -> Manifest:
+def _container(image: str, mounts: Mapping[str, str]) -> Manifest:
     return {
         "name": "page",
         "image": image,
@@ -173,5 +186,5 @@ def _container(image: str) -> Manifest:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "content", "mountPath": CONTENT_DIRECTORY, "readOnly": True}],
+        "volumeMounts": [{"name": name, "mountPath": path, "readOnly": True} for name, path in mounts.items()],
     }

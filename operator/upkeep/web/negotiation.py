@@ -12,17 +12,19 @@ _PREFERENCE: Final = (JSON, HTML, TEXT)
 `*/*` alone, or no header at all, is a program."""
 
 
-class _Range(NamedTuple):
-    media: str
+class Range(NamedTuple):
+    """One of the things that a client can take, in lower case, and how much it likes it, from 0 to 1."""
+
+    value: str
     quality: float
 
     def matches(self, offer: str) -> int:
-        """How closely: 2 exactly, 1 by its type, 0 as one of all; -1 not at all."""
-        if self.media == offer:
+        """How closely a media type: 2 exactly, 1 by its type, 0 as one of all; -1 not at all."""
+        if self.value == offer:
             return 2
-        if self.media == f"{offer.split('/', maxsplit=1)[0]}/*":
+        if self.value == f"{offer.split('/', maxsplit=1)[0]}/*":
             return 1
-        return 0 if self.media == "*/*" else -1
+        return 0 if self.value == "*/*" else -1
 
 
 def negotiated(accept: str) -> str:
@@ -30,25 +32,26 @@ def negotiated(accept: str) -> str:
 
     A header that accepts none of them gets JSON: a maintenance is never a 406.
     """
-    ranges = _ranges(accept) or [_Range("*/*", 1.0)]
-    rated = [(*_rating(offer, ranges), -index, offer) for index, offer in enumerate(_PREFERENCE)]
+    wanted = ranges(accept) or [Range("*/*", 1.0)]
+    rated = [(*_rating(offer, wanted), -index, offer) for index, offer in enumerate(_PREFERENCE)]
     quality, _, _, best = max(rated)
     return best if quality > 0 else JSON
 
 
-def _rating(offer: str, ranges: Sequence[_Range]) -> tuple[float, int]:
+def ranges(header: str) -> list[Range]:
+    """What a header of the Accept family names, in its order; what cannot be read of it is liked not at all."""
+    found = []
+    for part in header.split(","):
+        value, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        if value:
+            found.append(Range(value, _quality(parameters)))
+    return found
+
+
+def _rating(offer: str, wanted: Sequence[Range]) -> tuple[float, int]:
     """Quality and closeness of the range that matches most closely."""
-    closeness, quality = max((found.matches(offer), found.quality) for found in ranges)
+    closeness, quality = max((found.matches(offer), found.quality) for found in wanted)
     return (quality, closeness) if closeness >= 0 else (0.0, -1)
-
-
-def _ranges(accept: str) -> list[_Range]:
-    ranges = []
-    for part in accept.split(","):
-        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        if media:
-            ranges.append(_Range(media, _quality(parameters)))
-    return ranges
 
 
 def _quality(parameters: Sequence[str]) -> float:

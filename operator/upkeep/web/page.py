@@ -19,9 +19,9 @@ from typing import Final
 
 from aiohttp import web
 
-from upkeep.resources.page import CONTAINER_PORT, CONTENT_DIRECTORY, CONTENT_FILE, HEALTH_PORT
+from upkeep.resources.page import BRAND_DIRECTORY, CONTAINER_PORT, CONTENT_DIRECTORY, CONTENT_FILE, HEALTH_PORT
+from upkeep.web.content import Content
 from upkeep.web.negotiation import negotiated
-from upkeep.web.notice import Notice, read_notice
 from upkeep.web.representation import Representations
 
 _LOG: Final = logging.getLogger(__name__)
@@ -48,48 +48,25 @@ class Listening:
     health_port: int
 
 
-class ContentFile:
-    """The notice in a file, read again whenever the file has changed."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._notice = Notice()
-        self._seen: tuple[int, ...] | None = None
-        self._complained = False
-
-    def notice(self) -> Notice:
-        """What the file says; when it cannot be read, the last thing that it said, or the defaults."""
-        try:
-            status = self._path.stat()
-            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
-            if seen != self._seen:
-                self._notice = read_notice(self._path.read_text(encoding="utf-8", errors="replace"))
-                self._seen = seen
-                self._complained = False
-        except OSError as error:
-            if not self._complained:
-                _LOG.warning("cannot read the content of the page, showing what is known: %s", error)
-            self._seen, self._complained = None, True
-        return self._notice
-
-
-def page_handler(content: ContentFile) -> Handler:
+def page_handler(content: Content) -> Handler:
     """Answers every request with 503 and the page."""
     representations = Representations()
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         notice, now = content.notice(), datetime.now(UTC)
         media = negotiated(",".join(request.headers.getall("Accept", ())))
+        edition = notice.edition(",".join(request.headers.getall("Accept-Language", ())))
         return web.Response(
             status=503,
-            text=representations.body(media, notice, now=now),
+            text=representations.body(media, edition, now=now),
             content_type=media,
             charset="utf-8",
             headers={
                 "Retry-After": str(notice.retry_after(now)),
                 "Cache-Control": "no-store",
-                "Vary": "Accept",
-                "Content-Security-Policy": representations.policy,
+                "Content-Language": edition.language,
+                "Vary": "Accept, Accept-Language",
+                "Content-Security-Policy": representations.policy(notice.brand),
                 "X-Content-Type-Options": "nosniff",
                 "Referrer-Policy": "no-referrer",
                 "X-Robots-Tag": "noindex",
@@ -105,7 +82,9 @@ async def _health(request: web.BaseRequest) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def serving(content: Path, *, port: int, health_port: int, host: str | None = None) -> AsyncIterator[Listening]:
+async def serving(
+    content: Path, *, port: int, health_port: int, host: str | None = None, brand: Path | None = None
+) -> AsyncIterator[Listening]:
     """Serves the page as long as the context lasts.
 
     Args:
@@ -113,12 +92,13 @@ async def serving(content: Path, *, port: int, health_port: int, host: str | Non
         port: of the page; 0 for a free one.
         health_port: of `/healthz`; 0 for a free one.
         host: address to listen on; None for all of them, IPv4 and IPv6.
+        brand: directory with name, logo and colour; it may be missing.
 
     Raises:
         OSError: a port is taken.
     """
     async with (
-        _listening(page_handler(ContentFile(content)), host, port) as page,
+        _listening(page_handler(Content(content, brand)), host, port) as page,
         _listening(_health, host, health_port) as health,
     ):
         yield Listening(port=page, health_port=health)
@@ -153,7 +133,7 @@ def _listener(host: str | None, port: int) -> socket.socket:
         return socket.create_server(("", port))
 
 
-async def serve(content: Path, port: int, health_port: int) -> None:
+async def serve(content: Path, port: int, health_port: int, brand: Path | None = None) -> None:
     """Serves the page on all addresses until SIGTERM or SIGINT.
 
     Raises:
@@ -163,7 +143,7 @@ async def serve(content: Path, port: int, health_port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with serving(content, port=port, health_port=health_port) as where:
+    async with serving(content, port=port, health_port=health_port, brand=brand) as where:
         _LOG.info("serving the maintenance page on port %d, health on port %d", where.port, where.health_port)
         await stop.wait()
 
@@ -171,5 +151,5 @@ async def serve(content: Path, port: int, health_port: int) -> None:
 def main() -> int:
     """The command `upkeep page`, as a Pod of a maintenance page runs it; returns its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asyncio.run(serve(Path(CONTENT_DIRECTORY, CONTENT_FILE), CONTAINER_PORT, HEALTH_PORT))
+    asyncio.run(serve(Path(CONTENT_DIRECTORY, CONTENT_FILE), CONTAINER_PORT, HEALTH_PORT, Path(BRAND_DIRECTORY)))
     return os.EX_OK

@@ -4,13 +4,17 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from upkeep.domain.branding import Brand, Logo
+from upkeep.web.colour import palette
 from upkeep.web.negotiation import HTML, JSON
-from upkeep.web.notice import Notice
+from upkeep.web.notice import Edition
 
 _TEMPLATE: Final = "page.html"
 _OFTEN: Final = 30
@@ -31,53 +35,85 @@ class Representations:
         )
         self._page = environment.get_template(_TEMPLATE)
         source, _, _ = loader.get_source(environment, _TEMPLATE)
-        self.policy = _content_security_policy(source)
-        """The Content-Security-Policy that the HTML page needs."""
+        self._style, self._script = _element("style", source), _element("script", source)
 
-    def body(self, media: str, notice: Notice, *, now: datetime) -> str:
-        """The notice as text of the media type, one of those that `negotiated` returns."""
+    def body(self, media: str, edition: Edition, *, now: datetime) -> str:
+        """The edition as text of the media type, one of those that `negotiated` returns."""
         if media == HTML:
+            brand = edition.notice.brand
             return self._page.render(
-                notice=notice, prospect=notice.prospect(now), overdue=notice.overdue(now), refresh=_refresh(notice, now)
+                edition=edition,
+                notice=edition.notice,
+                prospect=edition.prospect(now),
+                overdue=edition.notice.overdue(now),
+                refresh=_refresh(edition, now),
+                brand=brand,
+                logo=_source(brand.logo) if brand.logo else "",
+                brand_style=_style(brand),
             )
-        return _json(notice, now) if media == JSON else _plain(notice, now)
+        return _json(edition, now) if media == JSON else _plain(edition, now)
+
+    def policy(self, brand: Brand) -> str:
+        """The Content-Security-Policy that the HTML page needs: its own styles and script, by their hashes."""
+        styles = [self._style, *filter(None, [_style(brand)])]
+        directives = {
+            "default-src": "'none'",
+            "style-src": _hashes(styles),
+            "script-src": _hashes([self._script]),
+            "img-src": "data:",
+            "connect-src": "'self'",
+            "base-uri": "'none'",
+            "form-action": "'none'",
+        }
+        return "; ".join(f"{name} {value}" for name, value in directives.items())
 
 
-def _refresh(notice: Notice, now: datetime) -> int:
-    return min(_OFTEN, notice.retry_after(now))
+def _refresh(edition: Edition, now: datetime) -> int:
+    return min(_OFTEN, edition.notice.retry_after(now))
 
 
-def _json(notice: Notice, now: datetime) -> str:
+def _json(edition: Edition, now: datetime) -> str:
+    notice = edition.notice
     answer = {
         "error": "maintenance",
-        "title": notice.title,
-        "message": notice.message,
+        **({"name": notice.brand.name} if notice.brand.name else {}),
+        "title": edition.text.title,
+        "message": edition.text.message,
+        "language": edition.language,
         "until": notice.end_instant or None,
         "retryAfterSeconds": notice.retry_after(now),
     }
     return json.dumps(answer, ensure_ascii=False) + "\n"
 
 
-def _plain(notice: Notice, now: datetime) -> str:
-    end = f"{notice.prospect(now)} ({notice.end})." if notice.until else f"{notice.prospect(now)}."
-    return "\n\n".join([notice.title, *notice.paragraphs, end]) + "\n"
+def _plain(edition: Edition, now: datetime) -> str:
+    prospect = edition.prospect(now)
+    end = f"{prospect} ({edition.end})." if edition.end else f"{prospect}."
+    return "\n\n".join([edition.text.title, *edition.paragraphs, end]) + "\n"
 
 
-def _content_security_policy(source: str) -> str:
-    """Lets in the page's own style and script, by their hashes, and nothing else."""
-    directives = {
-        "default-src": "'none'",
-        "style-src": _hash("style", source),
-        "script-src": _hash("script", source),
-        "img-src": "data:",
-        "connect-src": "'self'",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-    }
-    return "; ".join(f"{name} {value}" for name, value in directives.items())
+@lru_cache(maxsize=4)
+def _source(logo: Logo) -> str:
+    """A picture as the source of an `<img>`, in which no script of an SVG runs."""
+    return f"data:{logo.media};base64,{base64.b64encode(logo.data).decode()}"
 
 
-def _hash(element: str, source: str) -> str:
-    found = re.search(rf"<{element}>(.*?)</{element}>", source, re.DOTALL)
-    text = found.group(1) if found else ""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+@lru_cache(maxsize=4)
+def _style(brand: Brand) -> str:
+    """The style that goes over the page's own; empty where the brand has no colour."""
+    if brand.accent is None:
+        return ""
+    colours = palette(brand.accent)
+    day, night = (
+        ":root{" + "".join(f"--{n}:{c};" for n, c in colours[when].items()) + "}" for when in ("day", "night")
+    )
+    return f"{day}@media (prefers-color-scheme: dark){{{night}}}"
+
+
+def _element(name: str, source: str) -> str:
+    found = re.search(rf"<{name}>(.*?)</{name}>", source, re.DOTALL)
+    return found.group(1) if found else ""
+
+
+def _hashes(texts: Iterable[str]) -> str:
+    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts)

@@ -69,3 +69,43 @@ def test_an_opening_that_the_schedule_does_not_know_any_more_keeps_its_end() -> 
     world.wait(minutes(1))
 
     assert ends_at(world, NOON + minutes(35))
+
+
+def test_other_words_are_shown_while_it_is_open() -> None:
+    world = emergency()
+    world.wait(minutes(10))
+    shown = world.pages_shown
+
+    world.edit(maintenanceMode={**PAGE["maintenanceMode"], "page": {"title": "It takes longer"}})
+    world.wait(minutes(10))
+
+    assert world.pages_shown == shown + 1
+    assert world.swapped() == ["web"]
+
+
+def branded() -> WindowWorld:
+    mode = {**PAGE["maintenanceMode"], "page": {"branding": {"configMapName": "our-brand"}}}
+    return emergency(maintenanceMode=mode)
+
+
+def test_a_branding_that_is_missing_is_said_and_stops_nothing() -> None:
+    world = branded()
+
+    world.wait(minutes(1))
+
+    ready = next(each for each in world.status["conditions"] if each["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "BrandingNotFound")
+    assert "ConfigMap 'our-brand' does not exist in this namespace: create it" in ready["message"]
+    assert world.swapped() == ["web"]
+
+
+def test_what_cannot_be_used_of_a_branding_is_said() -> None:
+    world = branded()
+    world.branding = {"data": {"accentColor": "red"}, "binaryData": {"logo.png": "bm8gcGljdHVyZQ=="}}
+
+    world.wait(minutes(1))
+
+    ready = next(each for each in world.status["conditions"] if each["type"] == "Ready")
+    assert ready["reason"] == "BrandingNotUsable"
+    assert "accentColor 'red' is no colour: write it as #0b7285" in ready["message"]
+    assert "logo.png is no image/png picture" in ready["message"]

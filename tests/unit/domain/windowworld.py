@@ -69,6 +69,7 @@ class WindowWorld:
     warm_up: timedelta | None = timedelta(seconds=5)
     outcomes: dict[str, tuple[timedelta | None, str]] = field(default_factory=dict)
     freezes: list[Object] = field(default_factory=list)
+    branding: Object | None = None
     page: datetime | None = None
     pages_shown: int = 0
     window: Object | None = None
@@ -123,6 +124,7 @@ class WindowWorld:
             now=self.now,
             freezes=self.freezes,
             approvals_trusted=self.approvals_trusted,
+            branding=self.branding,
         )
 
     def act(self, *, crash_after: int | None = None) -> Decision | None:

@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upkeep.api.window import Page
+from upkeep.api.window import Branding, Page, Translation
 from upkeep.domain.identity import Identity
-from upkeep.resources.page import CONTENT_DIRECTORY, CONTENT_FILE, PAGE_PORT, page_name, page_objects, page_ready
+from upkeep.resources.page import (
+    BRAND_DIRECTORY,
+    CONTENT_DIRECTORY,
+    CONTENT_FILE,
+    PAGE_PORT,
+    page_name,
+    page_objects,
+    page_ready,
+)
 
 WINDOW = Identity(kind="MaintenanceWindow", namespace="shop", name="sunday-night", uid="4f7d1f0e-uid")
 UNTIL = datetime(2026, 11, 29, 4, tzinfo=UTC)
@@ -78,6 +86,8 @@ def test_an_extended_window_changes_the_content_and_no_pod() -> None:
     assert json.loads(after["ConfigMap"]["data"][CONTENT_FILE]) == {
         "title": "Still at it",
         "message": "We are working on it and will be back soon.",
+        "language": "en",
+        "translations": [],
         "until": "2026-11-29T05:00:00Z",
         "window": "sunday-night",
     }
@@ -159,3 +169,23 @@ def endpoint_slice(*conditions: dict[str, bool]) -> dict[str, Any]:
 )
 def test_the_page_is_ready_when_one_endpoint_is(slices: list[dict[str, Any]], ready: bool) -> None:  # noqa: FBT001 - pytest passes it
     assert page_ready(slices) is ready
+
+
+def test_a_branding_is_mounted_as_it_is_and_may_be_missing() -> None:
+    branded = built(page=Page(branding=Branding(config_map_name="our-brand")))
+    template = branded["Deployment"]["spec"]["template"]["spec"]
+
+    source = next(volume["configMap"] for volume in template["volumes"] if volume["name"] == "brand")
+    assert (source["name"], source["optional"]) == ("our-brand", True)
+    assert {item["key"] for item in source["items"]} == {"name", "accentColor", "logo.svg", "logo.png"}
+    (container,) = template["containers"]
+    assert {"name": "brand", "mountPath": BRAND_DIRECTORY, "readOnly": True} in container["volumeMounts"]
+
+
+def test_the_page_is_told_every_language() -> None:
+    page = Page(language="de", translations=[Translation(language="fr", title="Déménagement")])
+
+    content = json.loads(built(page=page)["ConfigMap"]["data"][CONTENT_FILE])
+
+    assert content["language"] == "de"
+    assert content["translations"] == [{"language": "fr", "title": "Déménagement", "message": ""}]

@@ -54,7 +54,7 @@ def test_half_a_surrogate_pair_does_not_make_the_page_unsendable() -> None:
 def test_the_message_has_paragraphs() -> None:
     notice = Notice(message="First line\nsecond line.\n\n  \nNext.\n")
 
-    assert notice.paragraphs == ["First line\nsecond line.", "Next."]
+    assert notice.edition().paragraphs == ["First line\nsecond line.", "Next."]
 
 
 @pytest.mark.parametrize(
@@ -90,12 +90,12 @@ def test_clients_are_asked_to_wait_until_the_end_and_never_to_hammer(notice: Not
     ],
 )
 def test_people_are_told_in_words_and_never_too_little(notice: Notice, words: str) -> None:
-    assert notice.prospect(NOW) == words
+    assert notice.edition().prospect(NOW) == words
 
 
 def test_the_end_is_given_in_utc_for_people_and_machines() -> None:
     notice = Notice(until=datetime(2026, 11, 9, 4, 5, tzinfo=UTC))
 
-    assert notice.end == "Monday, 9 November 2026, 04:05 UTC"
+    assert notice.edition().end == "Monday, 9 November 2026, 04:05 UTC"
     assert notice.end_instant == "2026-11-09T04:05:00Z"
-    assert (Notice().end, Notice().end_instant) == ("", "")
+    assert (Notice().edition().end, Notice().end_instant) == ("", "")

@@ -16,7 +16,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from upkeep.web.page import ContentFile, Listening, serving
+from upkeep.web.content import Content
+from upkeep.web.page import Listening, serving
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 SOURCES = Path(__file__).parents[3] / "operator"
@@ -85,7 +86,7 @@ async def test_the_answer_may_be_kept_by_nobody_and_says_when_to_come_back(write
     async with page(write(until=in_an_hour())) as (session, _), session.get("/") as answer:
         assert 3590 <= int(answer.headers["Retry-After"]) <= 3600
         assert answer.headers["Cache-Control"] == "no-store"
-        assert answer.headers["Vary"] == "Accept"
+        assert answer.headers["Vary"] == "Accept, Accept-Language"
 
 
 async def test_the_answer_is_safe_to_show(write: Write) -> None:
@@ -218,7 +219,7 @@ async def test_content_that_is_no_json_is_a_page_all_the_same(tmp_path: Path) ->
 
 def test_content_that_went_away_leaves_what_was_said_last(write: Write) -> None:
     path = write(title="Moving")
-    content = ContentFile(path)
+    content = Content(path)
 
     assert content.notice().title == "Moving"
     path.unlink()
@@ -230,7 +231,7 @@ def test_content_that_went_away_leaves_what_was_said_last(write: Write) -> None:
 def test_unreadable_content_is_said_once_and_not_with_every_request(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    content = ContentFile(tmp_path)
+    content = Content(tmp_path)
 
     for _ in range(3):
         content.notice()

@@ -11,7 +11,8 @@ from upkeep.api.window.change import (
     Risk,
 )
 from upkeep.api.window.health import Verification, VerifyFailure, Watch
-from upkeep.api.window.maintenance import MaintenanceMode, Page, Target
+from upkeep.api.window.maintenance import MaintenanceMode, Target
+from upkeep.api.window.page import Branding, Page, Translation
 from upkeep.api.window.plan import Overrun, Plan, PlanFailure, PlannedTask
 from upkeep.api.window.sharing import EVERY_NAMESPACE, WindowKind
 from upkeep.api.window.spec import Urgency, WindowSpec
@@ -37,6 +38,7 @@ __all__ = [
     "EVERY_NAMESPACE",
     "Approval",
     "ApprovalStatus",
+    "Branding",
     "CancelledOpening",
     "Change",
     "Checklist",
@@ -59,6 +61,7 @@ __all__ = [
     "TargetState",
     "TargetStatus",
     "TaskState",
+    "Translation",
     "UpcomingOpening",
     "UpcomingState",
     "Urgency",

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from upkeep.actions.fields import Model, ObjectName, OneOf, Rule
 from upkeep.api import GROUP
 from upkeep.api.selector import LabelSelector
+from upkeep.api.window.page import Page
 
 MODE_LABEL: Final = f"{GROUP}/maintenance-mode"
 """`on` while an object is in maintenance mode."""
@@ -52,15 +53,6 @@ _NOT_OURS: Final[Rule] = {
     f"self.selector.matchExpressions.all(each, each.key != '{MODE_LABEL}')))",
     "message": f"a selector must not look at {MODE_LABEL}, which maintenance mode itself sets",
 }
-
-
-class Page(Model):
-    """What users see meanwhile."""
-
-    title: Annotated[str, Field(min_length=1, max_length=200)] = "Down for maintenance"
-    """Heading of the page."""
-    message: Annotated[str, Field(max_length=2000)] = "We are working on it and will be back soon."
-    """What the page says, as plain text; blank lines separate paragraphs."""
 
 
 class MaintenanceMode(Model):

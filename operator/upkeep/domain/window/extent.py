@@ -14,7 +14,7 @@ _MOMENT: Final = timedelta(seconds=1)
 
 
 def with_end(stage: Stage) -> Stage:
-    """The opening under way with the end that follows from the duration as it is now; its page is told.
+    """The opening under way with the end that follows from the duration as it is now.
 
     An opening that the schedule does not know any more keeps the end that it had, and so does one that was ended.
     """
@@ -23,7 +23,15 @@ def with_end(stage: Stage) -> Stage:
     if stage.start not in stage.timetable.schedule.latest_until(stage.start - _MOMENT, stage.start).times:
         return stage
     end = occurrence_end(stage.start, stage.spec.duration + parse_duration(stage.current.extended_by or "0s"))
-    if write_instant(end) == stage.current.end_time:
+    return stage.becoming(end_time=write_instant(end))
+
+
+def with_page(stage: Stage) -> Stage:
+    """The opening under way with a page that says what the spec says now; its status must hold the end already."""
+    before, seen = stage.status.occurrence, stage.status.observed_generation
+    if before is None or not stage.current.page_shown or stage.spec is None or stage.spec.maintenance_mode is None:
         return stage
-    told = (ShowPage(until=end),) if stage.current.page_shown and stage.spec.maintenance_mode else ()
-    return stage.becoming(end_time=write_instant(end)).doing(*told)
+    edited = seen != stage.snapshot.resource["metadata"].get("generation")
+    moved = before.end_time != stage.current.end_time
+    told = (edited or moved) and stage.now < stage.end
+    return stage.doing(ShowPage(until=stage.end)) if told else stage

@@ -25,7 +25,7 @@ from upkeep.domain.spec import explain
 from upkeep.domain.timetable import Mark, Timetable
 from upkeep.domain.window.closing import closed, dismantled, tidied
 from upkeep.domain.window.control import control
-from upkeep.domain.window.extent import with_end
+from upkeep.domain.window.extent import with_end, with_page
 from upkeep.domain.window.freeze import is_freeze, lived
 from upkeep.domain.window.opening import (
     begins,
@@ -83,7 +83,7 @@ def decide(snapshot: WindowSnapshot) -> Decision:
         return _decision(watched(tidied(stage)))
     if begins(stage):
         return _decision(replace(stage, phase=WindowPhase.PREPARING).waking(stage.now))
-    stage = with_end(stage)
+    stage = with_page(with_end(stage))
     return _decision(opened(stage) if stage.is_open_to_users else prepared(stage))
 
 

@@ -20,6 +20,7 @@ from upkeep.domain.conditions import Fact, Problem, merge, readiness
 from upkeep.domain.decision import Announce, EventType
 from upkeep.domain.history import Ledger, last_run_fact
 from upkeep.domain.instants import write_instant
+from upkeep.domain.window.branding import branding_problem
 from upkeep.domain.window.mode import holds_any, mode_problem
 from upkeep.domain.window.plan import cycle
 from upkeep.domain.window.snapshot import WindowSnapshot
@@ -67,9 +68,10 @@ def spec_problem(snapshot: WindowSnapshot, spec: WindowSpec) -> Problem | None:
             if name not in known:
                 message = f"step {step.name!r} uses connection {name!r}: add it to spec.connections"
                 return Problem(reason="ConnectionNotDefined", message=message)
-    if spec.maintenance_mode:
-        return mode_problem(snapshot, spec.maintenance_mode)
-    return None
+    if spec.maintenance_mode and (problem := mode_problem(snapshot, spec.maintenance_mode)):
+        return problem
+    branding = spec.maintenance_mode.page.branding if spec.maintenance_mode else None
+    return branding_problem(snapshot, branding) if branding else None
 
 
 def result(snapshot: WindowSnapshot, occurrence: WindowOccurrence, ending: Ending) -> tuple[RunSummary, Announce]:

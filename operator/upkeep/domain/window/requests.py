@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from upkeep.actions.fields import format_duration, parse_duration
 from upkeep.api.window import CancelledOpening, HandledRequests, Intervention, Request, WindowOccurrence
-from upkeep.domain.decision import EventType, ShowPage
+from upkeep.domain.decision import EventType
 from upkeep.domain.instants import read_instant, write_instant
 from upkeep.domain.preview import Foreseen, cancellations, upcoming
 from upkeep.domain.window.freeze import freezes_over
@@ -146,8 +146,6 @@ def _extended(stage: Stage, value: str) -> Stage:
         return _refused(stage, Request.EXTEND, value, "it would have ended already: use end-now")
     stage = intervened(stage, Request.EXTEND, value)
     stage = stage.becoming(end_time=write_instant(end), extended_by=format_duration(extra))
-    if stage.current.page_shown:
-        stage = stage.doing(ShowPage(until=end))
     return stage.saying("WindowExtended", f"open until {stage.current.end_time}: extended by {value}{by(stage)}")
 
 

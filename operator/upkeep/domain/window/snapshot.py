@@ -41,6 +41,7 @@ class WindowSnapshot:
         alertmanagers: names of those that the platform has configured.
         alerts: what one of them said of the alerts that must not fire; None where nobody asked, or it has not answered.
         silences: what became of the silences of its openings.
+        branding: the ConfigMap of its page's branding; None where it has none, or it is not there.
         freezes: the MaintenanceWindows of kind Freeze that apply to its namespace, as read.
         approvals_trusted: whether the cluster refuses approvals and ticks in the name of another.
         post: how its messages are delivered.
@@ -61,6 +62,7 @@ class WindowSnapshot:
     freezes: Sequence[Manifest] = ()
     approvals_trusted: bool = False
     post: Post = field(default_factory=Post)
+    branding: Manifest | None = None
 
     @property
     def identity(self) -> Identity:

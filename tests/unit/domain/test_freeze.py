@@ -4,11 +4,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from unit.domain.cluster import GOOD, Object, at, minutes, resource
 from unit.domain.windowworld import WindowWorld
 from upkeep.api.window import Request, Urgency
 from upkeep.domain.freeze import Freeze, freezes_of, frost_at, speaks_for
+from upkeep.domain.instants import read_instant
 
 NIGHT: Final[dict[str, Any]] = {"schedule": "0 2 * * *", "duration": "10m", "plan": {"tasks": [{"name": "clean"}]}}
 SALE: Final[dict[str, Any]] = {
@@ -241,3 +244,37 @@ class TestTheLifeOfAFreeze:
 
 def test_a_window_that_is_no_freeze_is_none() -> None:
     assert Freeze.of(resource("MaintenanceWindow", NIGHT, created=at("00:00"))) is None
+
+
+DEEDS: Final = [
+    *(("wait", minutes(length)) for length in (1, 29, 61, 200)),
+    *(("sleep", minutes(length)) for length in (5, 90, 400)),
+    ("crash", minutes(0)),
+    *(("edit", change) for change in ({"suspend": True}, {"suspend": False}, {"duration": "20m"}, {"duration": "3h"})),
+    *(("edit", {"schedule": cron}) for cron in ("0 * * * *", "30 */2 * * *")),
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(life=st.lists(st.sampled_from(DEEDS), max_size=12))
+def test_whatever_happens_its_phase_says_what_its_spec_forbids(life: list[tuple[str, Any]]) -> None:
+    world = WindowWorld(now=at("00:30"), spec={"kind": "Freeze", "schedule": "0 */2 * * *", "duration": "45m"})
+    for deed, detail in life:
+        match deed:
+            case "wait":
+                world.wait(detail)
+            case "sleep":
+                world.sleep(detail)
+            case "crash":
+                world.act(crash_after=0)
+            case "edit":
+                world.edit(**detail)
+    world.wait(timedelta(seconds=1))
+
+    known = Freeze.of(world.live)
+    lasting = known.opening_at(world.now) if known else None
+    assert (world.status["phase"] == "Frozen") == (lasting is not None)
+    if lasting:
+        assert read_instant(world.occurrence["endTime"]) == lasting.end
+    begun, ended = (sum(event.reason == reason for event in world.events) for reason in ("FreezeBegan", "FreezeEnded"))
+    assert begun - ended == (lasting is not None)

@@ -12,9 +12,11 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from upkeep.api.window import Request
 from upkeep.controller.operator import LEASE_NAME
 from upkeep.domain.window.approval import Endorsement
 from upkeep.domain.window.checklist import TICK_PREFIX
+from upkeep.domain.window.requests import REQUESTED_BY
 
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "charts" / "upkeep"
@@ -145,6 +147,8 @@ def test_the_policy_guards_the_annotations_that_the_operator_reads(objects: list
 
     assert ast.literal_eval(variables["parts"]) == list(endorsement.annotations)
     assert f"key.startsWith('{TICK_PREFIX}')" in variables["ticks"]
+    assert ast.literal_eval(variables["requests"]) == [request.annotation for request in Request]
+    assert REQUESTED_BY in variables["asks"]
     assert policy["spec"]["failurePolicy"] == "Fail"
     assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
 

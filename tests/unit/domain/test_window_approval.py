@@ -88,6 +88,19 @@ class TestWithoutApproval:
 
         assert waiting.status["history"][0]["reason"] == "NotApproved"
 
+    def test_what_is_started_by_hand_may_be_approved_as_long_as_it_could_be_open(self) -> None:
+        asked = world()
+        asked.wait(minutes(1))
+        asked.live["metadata"]["annotations"] = {"upkeep.dev/start-now": "1"}
+        asked.wait(minutes(5))
+        assert asked.status["phase"] == "AwaitingApproval"
+        assert asked.status["approval"] == {"occurrence": "2026-03-02T01:31:00Z"}
+
+        asked.approve("alice", "2026-03-02T01:31:00Z")
+        asked.wait(minutes(1))
+
+        assert asked.occurrence["openedAt"] == "2026-03-02T01:36:00Z"
+
 
 class TestApproved:
     def test_it_opens_and_names_who_approved_it_and_when(self) -> None:

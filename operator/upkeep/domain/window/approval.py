@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
 
-from upkeep.api.window import ApprovalStatus, Urgency, WindowOccurrence, WindowSpec
+from upkeep.api.status import Trigger
+from upkeep.api.window import ApprovalStatus, Urgency, WindowOccurrence, WindowSpec, WindowStatus
 from upkeep.domain.account import Cause, Reason, skipped
 from upkeep.domain.conditions import Problem
 from upkeep.domain.instants import write_instant
 from upkeep.domain.openings import Opening
+from upkeep.domain.recollection import recall
 from upkeep.domain.window.held import Held
 from upkeep.domain.window.snapshot import WindowSnapshot
 
@@ -97,15 +99,23 @@ def lacking(snapshot: WindowSnapshot, spec: WindowSpec, start: datetime) -> Prob
 def approval_gate(snapshot: WindowSnapshot, spec: WindowSpec, opening: Opening) -> Held | Cause | None:
     """Hold an opening back until it is approved, which has to be before its start.
 
-    An emergency often has no time before its start: it can be approved as long as it could be open.
+    An emergency, or what is started by hand, has no time before its start: it can be approved as long as it could be
+    open.
     """
     problem = lacking(snapshot, spec, opening.start)
     if problem is None:
         return None
-    deadline = opening.end if spec.urgency is Urgency.EMERGENCY else opening.start
+    at_once = spec.urgency is Urgency.EMERGENCY or _started_by_hand(snapshot)
+    deadline = opening.end if at_once else opening.start
     if snapshot.now < deadline:
         return Held(reason=problem.reason, message=problem.message, wake_at=deadline)
     return skipped(Reason.NOT_APPROVED, f"it was not approved until {write_instant(deadline)}: {problem.reason}")
+
+
+def _started_by_hand(snapshot: WindowSnapshot) -> bool:
+    """Whether somebody asked for the opening under way; its status is written before its gates are asked."""
+    occurrence = recall(WindowStatus, snapshot.resource.get("status")).status.occurrence
+    return occurrence is not None and occurrence.closed_at is None and occurrence.trigger is Trigger.MANUAL
 
 
 def approval_status(

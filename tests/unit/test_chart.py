@@ -35,7 +35,7 @@ IN_WATCHED_NAMESPACES: Final = {
         "maintenancewindows/status": {"patch"},
         "backuppolicies/status": {"patch"},
     },
-    "batch": {"jobs": {"get", "list", "watch", "create", "delete"}},
+    "batch": {"jobs": {"get", "list", "watch", "create", "patch", "delete"}},
     "": {
         "pods": {"list", "watch"},
         "services": {"get", "create", "patch", "delete"},

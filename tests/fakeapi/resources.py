@@ -233,6 +233,13 @@ UPKEEP: tuple[ResourceType, ...] = tuple(
 """Upkeep's own resources."""
 
 
+ROUTES: tuple[ResourceType, ...] = (
+    custom(group="gateway.networking.k8s.io", version="v1", plural="httproutes", kind="HTTPRoute"),
+    custom(group="traefik.io", version="v1alpha1", plural="ingressroutes", kind="IngressRoute"),
+)
+"""What others than Upkeep may add, and often do not."""
+
+
 class Catalogue:
     """The kinds that one server offers, found by URL or by name.
 

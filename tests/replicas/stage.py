@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from fakeapi.audit import Entry
 from fakeapi.objects import Json
+from fakeapi.resources import KUBERNETES, UPKEEP, ResourceType
 from fakeapi.server import FakeCluster
 from replicas.replica import NAMESPACE, PATIENCE, Household, Nursery
 from upkeep.controller.watches import WATCHED
@@ -89,10 +90,10 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def opened(nursery: Nursery, directory: Path) -> AsyncIterator[Stage]:
-    """A fresh stage; its processes die with it."""
+async def opened(nursery: Nursery, directory: Path, *, others: tuple[ResourceType, ...] = ()) -> AsyncIterator[Stage]:
+    """A fresh stage, whose cluster knows these kinds of others too; its processes die with it."""
     calendar = Calendar()
-    async with FakeCluster(clock=calendar) as cluster:
+    async with FakeCluster(resources=(*KUBERNETES, *UPKEEP, *others), clock=calendar) as cluster:
         for name in (NAMESPACE, TEAM):
             cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         kubeconfig = _furnished(directory, cluster)

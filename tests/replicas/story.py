@@ -17,6 +17,7 @@ from typing import Any, Final
 from fakeapi.audit import Entry
 from fakeapi.calls import WRITES
 from fakeapi.faults import Rule, Trigger
+from fakeapi.resources import ROUTES, ResourceType
 from replicas.replica import Nursery, Process
 from replicas.stage import MANAGER, Stage, opened
 
@@ -65,6 +66,7 @@ class Story:
         settings: of the operator, by the names of their variables.
         within: seconds that a telling may take.
         at_once: tellings side by side: the more of its time it waits, the more there can be.
+        others: kinds that the cluster knows besides those of Kubernetes and Upkeep.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Story:
     settings: Mapping[str, str] = field(default_factory=lambda: UNHURRIED)
     within: float = LONGEST
     at_once: int = 8
+    others: tuple[ResourceType, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +152,7 @@ async def tell(
         TimeoutError: it did not come to its end.
         AssertionError: it came to a wrong one.
     """
-    async with opened(nursery, directory) as stage:
+    async with opened(nursery, directory, others=story.others) as stage:
         try:
             return await _tell(story, stage, disturbance, nth, like)
         except BaseException as error:
@@ -291,7 +294,7 @@ async def retell(
 def state_of(stage: Stage) -> dict[str, Any]:
     """All that counts in the cluster, without what differs from one telling to the next."""
     found = {}
-    for plural in _COMPARED:
+    for plural in (*_COMPARED, *(kind.plural for kind in ROUTES if kind in stage.cluster.catalogue.types)):
         for each in stage.cluster.list(plural):
             metadata = {key: value for key, value in each["metadata"].items() if key not in _VOLATILE}
             text = json.dumps({**each, "metadata": metadata}, sort_keys=True)

@@ -47,6 +47,24 @@ def test_all_that_has_the_labels_goes_on_the_page_and_comes_back() -> None:
     assert all(semantically_equal(world.ingresses[item["metadata"]["name"]], item) for item in before)
 
 
+def test_with_a_plan_it_all_comes_back_as_soon_as_that_is_done() -> None:
+    world = WindowWorld(
+        now=at("01:30"),
+        spec={
+            "schedule": "0 2 * * *",
+            "duration": "1h",
+            "maintenanceMode": {"targets": [SHOPS]},
+            "plan": {"tasks": [{"name": "clean"}]},
+        },
+        ingresses={"web": labelled("web", team="shop")},
+    )
+
+    world.wait(minutes(35))
+
+    assert world.status["phase"] == "Scheduled"
+    assert semantically_equal(world.ingresses["web"], labelled("web", team="shop"))
+
+
 def test_what_comes_to_match_joins() -> None:
     world = opened(SHOPS, labelled("web", team="shop"))
 

@@ -42,6 +42,7 @@ def ingress(name: str) -> Object:
         "kind": "Ingress",
         "metadata": {
             "name": name,
+            "uid": f"uid-{name}",
             "namespace": "shop",
             "resourceVersion": "1",
             "managedFields": [{"manager": "kubectl"}],

@@ -141,11 +141,11 @@ def leave(
         if answer.conflicts:
             message = "; ".join(answer.conflicts)
             events.append(_warning("RestoreConflict", message))
-            targets.append(_status(ref, TargetState.CONFLICT, message))
+            targets.append(_status(ref, TargetState.CONFLICT, message, before=known.get(ref)))
         elif ref in known and known[ref].state is TargetState.CONFLICT:
             targets.append(known[ref])
         elif ref in known or answer.patch is not None:
-            targets.append(_status(ref, TargetState.RESTORED))
+            targets.append(_status(ref, TargetState.RESTORED, before=known.get(ref)))
     return ModeStep(targets=tuple(targets), patches=tuple(patches), events=tuple(events))
 
 
@@ -188,7 +188,7 @@ def _has_nothing_to_swap(item: Manifest) -> bool:
 
 
 def _joins(status: TargetStatus, item: Manifest) -> bool:
-    return status.state in _JOINS or status.uid != item["metadata"].get("uid", "")
+    return status.state in _JOINS or status.uid not in {"", item["metadata"].get("uid")}
 
 
 def _held(item: Manifest, uid: str | None = None) -> bool:
@@ -228,8 +228,8 @@ def _unmatched(target: Target) -> str:
 def _taken_off(ref: TargetRef, before: TargetStatus) -> TargetStatus:
     if before.state is not TargetState.MAINTENANCE:
         return before
-    restored = _status(ref, TargetState.RESTORED, "somebody took it off the maintenance page while the window was open")
-    return restored.model_copy(update={"uid": before.uid})
+    message = "somebody took it off the maintenance page while the window was open"
+    return _status(ref, TargetState.RESTORED, message, before=before)
 
 
 def _ref(target: TargetStatus) -> TargetRef:
@@ -240,5 +240,8 @@ def _warning(reason: str, message: str) -> Announce:
     return Announce(type=EventType.WARNING, reason=reason, message=message[:1000])
 
 
-def _status(ref: TargetRef, state: TargetState, message: str = "") -> TargetStatus:
-    return TargetStatus(kind=ref.kind, name=ref.name, state=state, message=message[:500])
+def _status(
+    ref: TargetRef, state: TargetState, message: str = "", *, before: TargetStatus | None = None
+) -> TargetStatus:
+    uid = before.uid if before else ""
+    return TargetStatus(kind=ref.kind, name=ref.name, uid=uid, state=state, message=message[:500])

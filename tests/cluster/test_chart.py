@@ -104,6 +104,19 @@ def test_jobs_may_have_an_image_of_their_own() -> None:
     assert _container(objects)["image"] == "localhost/upkeep:0.1.0"
 
 
+def test_channels_are_mounted_where_the_operator_looks_and_need_not_be_there() -> None:
+    objects = parse(_rendered({"channels": {"secretName": "people"}}))
+
+    (deployment,) = _of(objects, "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    (mount,) = [each for each in _container(objects)["volumeMounts"] if each["name"] == "channels"]
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "channels"]
+    assert _environment(objects)["UPKEEP_CHANNELS_FILE"] == f"{mount['mountPath']}/channels.yaml"
+    assert mount["readOnly"]
+    assert volume["secret"] == {"secretName": "people", "optional": True}
+    assert "UPKEEP_CHANNELS_FILE" not in _environment(parse(_rendered()))
+
+
 def test_with_watched_namespaces_there_are_rights_in_these_and_nowhere_else() -> None:
     everywhere = {found["metadata"]["name"]: found["rules"] for found in _of(parse(_rendered()), "ClusterRole")}
 
@@ -159,6 +172,7 @@ def test_everything_optional_together_is_accepted_by_the_server(kubectl: Kubectl
             }
         ],
         "serviceAccount": {"annotations": {"example.com/role": "upkeep"}},
+        "channels": {"secretName": "people"},
         "fullnameOverride": "maintenance",
     }
     objects = parse(_rendered(values, namespace=empty_namespace))

@@ -179,6 +179,8 @@ REFUSED_BY_THE_MODELS: Final = {
     "requires-nothing",
     "backup-of-nothing",
     "backup-read-subset",
+    "announcements-to-nobody",
+    "announcement-at-the-opening",
     "freeze-with-plan",
     "freeze-with-cutoff",
     "reason-without-freeze",

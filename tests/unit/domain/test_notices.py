@@ -8,7 +8,9 @@ import pytest
 
 from unit.domain.cluster import at, minutes
 from unit.domain.noticeworld import REFUSED, NoticeWorld
+from upkeep.api.window import Request, WatchStatus, WindowOccurrence, WindowStatus
 from upkeep.domain.notices import Delivery, Receipt
+from upkeep.domain.notices.news import news
 
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
@@ -143,6 +145,51 @@ def test_an_announced_opening_that_will_not_take_place_is_withdrawn(change: dict
 
     assert [kind for kind, _ in place.arrived()] == ["Announcement", "Withdrawn"]
     assert why in place.sent[1].message.body
+
+
+def test_an_announced_opening_that_somebody_cancels_is_withdrawn_and_not_mentioned_again() -> None:
+    place = once()
+    place.wait(7 * HOUR)
+
+    place.window["metadata"]["annotations"] = {Request.CANCEL.annotation: "not-today"}
+    place.wait(40 * HOUR)
+
+    assert [kind for kind, _ in place.arrived()] == ["Announcement", "Withdrawn"]
+    assert "as announced: cancelled." in place.sent[1].message.body
+
+
+def test_the_phase_says_that_people_know_of_the_next_opening() -> None:
+    place = once()
+    place.wait(5 * HOUR)
+    assert place.status["phase"] == "Scheduled"
+
+    place.wait(2 * HOUR)
+
+    assert place.status["phase"] == "Announced"
+
+
+@pytest.mark.parametrize(
+    ("healthy", "expected"),
+    [
+        ([True, True], []),
+        ([True, False, False], ["Unhealthy"]),
+        ([False, True, False], ["Unhealthy", "Recovered", "Unhealthy"]),
+    ],
+)
+def test_trouble_after_a_window_is_told_when_it_begins_and_when_it_ends(
+    healthy: list[bool], expected: list[str]
+) -> None:
+    over = WindowOccurrence(start_time="2026-03-02T02:00:00Z", end_time="2026-03-02T02:10:00Z")
+    seen = [None, *(
+        WatchStatus(until="2026-03-02T03:10:00Z", checks=number, healthy=each, message="5 of 5 requests failed")
+        for number, each in enumerate(healthy, 1)
+    )]  # fmt: skip
+    statuses = [WindowStatus(occurrence=over.model_copy(update={"watch": watch})) for watch in seen]
+
+    told = [item for before, after in pairwise(statuses) for item in news(before, after)]
+
+    assert [item.kind for item in told] == expected
+    assert len({(item.kind, item.number) for item in told}) == len(told)
 
 
 def test_what_takes_place_after_all_is_announced_anew() -> None:

@@ -46,6 +46,8 @@ class NoticeKind(StrEnum):
     COMPLETED = "Completed"
     FAILED = "Failed"
     NOT_OPENED = "NotOpened"
+    UNHEALTHY = "Unhealthy"
+    RECOVERED = "Recovered"
 
 
 class NoticeState(StrEnum):
@@ -70,12 +72,13 @@ class Notice(Model):
     occurrence: Timestamp
     """The start of the opening that it is about."""
     kind: NoticeKind
-    """Announcement, Withdrawn (it was announced and will not take place then), Opened, Completed, Failed or
-    NotOpened."""
+    """Announcement, Withdrawn (it was announced and will not take place then), Opened, Completed, Failed,
+    NotOpened, Unhealthy (a check after the window failed) or Recovered."""
     lead: Duration | None = None
     """Of an Announcement: how long before the start it was due."""
     round: int = 0
-    """How often this opening had been withdrawn before; what takes place after all is announced anew."""
+    """How often this opening had been withdrawn before; what takes place after all is announced anew. Of
+    Unhealthy and Recovered: the number of the check."""
     channel: str = ""
     """Name of the channel; empty where the message was skipped on all of them."""
     state: NoticeState

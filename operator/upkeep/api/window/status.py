@@ -19,6 +19,7 @@ class WindowPhase(StrEnum):
     """Where a window stands."""
 
     SCHEDULED = "Scheduled"
+    ANNOUNCED = "Announced"
     AWAITING_APPROVAL = "AwaitingApproval"
     PREPARING = "Preparing"
     ACTIVE = "Active"

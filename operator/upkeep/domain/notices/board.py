@@ -64,8 +64,18 @@ class Board:
         *,
         lead: timedelta | None = None,
         text: str = "",
+        number: int | None = None,
     ) -> "Board":
-        """With one more message on each of these channels, unless it stands there already."""
+        """With one more message on each of these channels, unless it stands there already.
+
+        Args:
+            kind: what it is about.
+            start: of which opening.
+            channels: on which channels.
+            lead: how long before the start it was due.
+            text: what it tells beyond that.
+            number: what tells it from others of its kind; left out: how often the opening was withdrawn.
+        """
         known = {NoticeKey.of(notice) for notice in self.notices}
         new = []
         for channel in dict.fromkeys(channels):
@@ -73,7 +83,7 @@ class Board:
                 occurrence=write_instant(start),
                 kind=kind,
                 lead=lead,
-                round=self.round_of(start),
+                round=self.round_of(start) if number is None else number,
                 channel=channel,
                 state=NoticeState.PENDING,
                 time=write_instant(self.now),

@@ -20,7 +20,8 @@ PATIENCE: Final = timedelta(hours=24)
 MOST_ATTEMPTS: Final = 300
 """About as many as fit into that time."""
 _SECOND: Final = timedelta(seconds=1)
-_RESULTS: Final = frozenset({NoticeKind.COMPLETED, NoticeKind.FAILED, NoticeKind.NOT_OPENED, NoticeKind.WITHDRAWN})
+_SUPERSEDED: Final = frozenset({NoticeKind.ANNOUNCEMENT, NoticeKind.WITHDRAWN, NoticeKind.OPENED})
+"""Messages that say nothing of interest any more once there is a later one about the same opening."""
 
 
 def settled(board: Board, post: Post) -> Board:
@@ -103,7 +104,7 @@ def _due(notice: Notice) -> datetime:
 
 def _superseded(board: Board, notice: Notice) -> bool:
     """Whether a later message on the same channel says more about the same opening."""
-    if notice.kind in _RESULTS and notice.kind is not NoticeKind.WITHDRAWN:
+    if notice.kind not in _SUPERSEDED:
         return False
     place = board.notices.index(notice)
     return any(

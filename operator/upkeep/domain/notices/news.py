@@ -24,6 +24,7 @@ class News:
     start: datetime
     text: str = ""
     reason: str = ""
+    number: int | None = None
 
 
 def news(before: WindowStatus, after: WindowStatus) -> Iterator[News]:
@@ -41,6 +42,7 @@ def news(before: WindowStatus, after: WindowStatus) -> Iterator[News]:
             good = record.outcome is not None and record.outcome.good
             kind = NoticeKind.COMPLETED if good else NoticeKind.FAILED
             yield News(kind=kind, start=read_instant(str(record.scheduled_time)), text=record.message)
+    yield from _health(before, after)
 
 
 def told_of(board: Board, item: News, channels: Sequence[str]) -> Board:
@@ -51,7 +53,21 @@ def told_of(board: Board, item: News, channels: Sequence[str]) -> Board:
     withdrawn = board.round_of(item.start) and not told
     if item.kind is NoticeKind.NOT_OPENED and withdrawn:
         return board
-    return board.saying(item.kind, item.start, (*channels, *told), text=item.text)
+    return board.saying(item.kind, item.start, (*channels, *told), text=item.text, number=item.number)
+
+
+def _health(before: WindowStatus, after: WindowStatus) -> Iterator[News]:
+    """What the checks after a window say, where they say something else than before."""
+    over, last = after.occurrence, before.occurrence
+    if over is None or over.watch is None or over.watch.healthy is None:
+        return
+    same = last is not None and last.start_time == over.start_time
+    known = last.watch.healthy if same and last and last.watch else None
+    if over.watch.healthy == (known is not False):
+        return
+    kind = NoticeKind.RECOVERED if over.watch.healthy else NoticeKind.UNHEALTHY
+    start = read_instant(over.start_time)
+    yield News(kind=kind, start=start, text=over.watch.message, number=over.watch.checks)
 
 
 def _unopened(record: OccurrenceRecord) -> News:

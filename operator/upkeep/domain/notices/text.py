@@ -44,6 +44,11 @@ def compose(notice: Notice, window: Identity, spec: WindowSpec | None, now: date
             what, tail = "is over: FAILED", notice.text
         case NoticeKind.NOT_OPENED:
             what, tail = "was not opened", notice.text
+        case NoticeKind.UNHEALTHY:
+            what = "is over, and something is wrong"
+            tail = f"{notice.text}; the probable cause is this maintenance"
+        case NoticeKind.RECOVERED:
+            what, tail = "is over, and all is well again", ""
     subject = f"{spec.kind if spec else 'Maintenance'} {name} {what}"
     lines = [f"{subject}{f': {tail}' if tail else ''}.", "", *_when(notice, spec, start, zone)]
     lines += _details(spec) if spec else []

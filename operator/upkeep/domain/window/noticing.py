@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from upkeep.api.window import UpcomingState, WindowOccurrence, WindowSpec, WindowStatus
+from upkeep.api.window import UpcomingState, WindowOccurrence, WindowPhase, WindowSpec, WindowStatus
 from upkeep.api.window.notices import Notice, NoticeKind, NoticeState
 from upkeep.domain.conditions import Fact, merge
 from upkeep.domain.decision import Decision
@@ -59,6 +59,7 @@ def with_notices(snapshot: WindowSnapshot, decision: Decision) -> Decision:
     times = [decision.wake_at, retry_at, outlook.wake_at() if outlook else None, _end(board)]
     status = after.model_copy(
         update={
+            "phase": _phase(after, board, outlook),
             "notices": board.kept(),
             "announced": mark,
             "conditions": _conditions(snapshot, after, board, spec),
@@ -76,6 +77,12 @@ def with_notices(snapshot: WindowSnapshot, decision: Decision) -> Decision:
 def _concerned(snapshot: WindowSnapshot, status: WindowStatus) -> bool:
     spec = snapshot.resource.get("spec")
     return bool(status.notices or status.announced or (isinstance(spec, dict) and spec.get("notify")))
+
+
+def _phase(status: WindowStatus, board: Board, outlook: Outlook | None) -> str | None:
+    """Announced instead of Scheduled, once people know of the next opening."""
+    following = outlook.following() if outlook and status.phase == WindowPhase.SCHEDULED else None
+    return WindowPhase.ANNOUNCED if following and board.told(following) else status.phase
 
 
 def _outlook(snapshot: WindowSnapshot, status: WindowStatus) -> Outlook | None:

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,12 @@ from integration.receivers import Hook, hook
 from replicas.replica import Nursery
 from replicas.stage import TEAM, Stage, in_seconds, resource
 from replicas.story import FAILURES, IMPATIENT, KILLED_AFTER, KILLED_BEFORE, UNHURRIED, Disturbance, Story, tell
+from upkeep.controller.notifier import AT_ONCE as AT_ONCE_ON_A_CHANNEL
 
 WINDOW: Final = "night"
 PATIENCE: Final = 60.0
 AT_ONCE: Final = 10
+MANY: Final = 100
 WORDS: Final = {"opens": "Announcement", "is open": "Opened", "is over": "Completed", "was not": "NotOpened"}
 
 
@@ -213,3 +215,29 @@ async def test_a_channel_that_is_added_to_the_file_counts_without_a_restart(
 
     await stage.cluster.until(lambda: states(stage) == {"Announcement": "Sent"}, within=PATIENCE)
     assert TEAM in chat.subjects[0]
+
+
+async def test_killed_in_the_middle_of_many_messages_each_arrives_once_or_is_one_of_few_in_doubt(
+    stage: Stage, chat: Hook, tmp_path: Path, measured: Callable[[str], None]
+) -> None:
+    settings = {**UNHURRIED, **channels(tmp_path / "channels.yaml", chat=chat.url())}
+    spec = {"startAt": in_seconds(3600), "duration": "1h", "announcements": ["2h"], "notify": {"channels": ["chat"]}}
+    for number in range(MANY):
+        stage.cluster.create(resource("MaintenanceWindow", f"window-{number}", spec))
+
+    def outcomes() -> Counter[str]:
+        windows = [stage.status("MaintenanceWindow", f"window-{number}") for number in range(MANY)]
+        return Counter(notice["state"] for status in windows for notice in status.get("notices", ()))
+
+    operator = await stage.household.operator(settings=settings)
+    await stage.cluster.until(lambda: len(chat.bodies) > MANY // 3, within=PATIENCE)
+    operator.kill()
+    await operator.end()
+    left = outcomes()
+    await stage.household.operator(settings=settings)
+    await stage.cluster.until(lambda: outcomes()["Sent"] + outcomes()["Unknown"] == MANY, within=PATIENCE)
+
+    arrived = Counter(subject.split()[1] for subject in chat.subjects)
+    assert set(arrived.values()) == {1}
+    assert MANY - len(arrived) <= AT_ONCE_ON_A_CHANNEL, "only what was on its way may be lost"
+    measured(f"{MANY} messages, killed after {MANY // 3}: {outcomes()['Unknown']} in doubt, {left['Pending']} waited")

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,6 @@ from cluster.waiting import until
 from lab.access import ClusterAccess
 from upkeep.cluster.resources import CONFIG_MAPS, WINDOWS
 
-HOST: Final = "page.localhost"
 SAMPLE: Final = Path(__file__).parents[2] / "manifests" / "samples" / "window-page.yaml"
 BROWSER: Final = "text/html,application/xhtml+xml"
 
@@ -27,13 +27,25 @@ class Visitor:
 
     def __init__(self, space: Space, access: ClusterAccess) -> None:
         self.space = space
+        self.host = f"{space.name}.localhost"
         self._access = access
 
     def sees(self, *, accept: str = BROWSER, language: str = "en") -> httpx.Response:
         """The answer; the application has no endpoint at all."""
         assert self._access.ingress_url
-        headers = {"Host": HOST, "Accept": accept, "Accept-Language": language}
+        headers = {"Host": self.host, "Accept": accept, "Accept-Language": language}
         return httpx.get(f"{self._access.ingress_url}/basket", headers=headers, timeout=5.0)
+
+
+@contextmanager
+def visiting(server: Server, access: ClusterAccess) -> Iterator[Visitor]:
+    """Given the sample, as a window that is open now, for an application without endpoints."""
+    with own_space(server) as space:
+        found = Visitor(space, access)
+        space.make(service("shop", 8000), ingress("shop", host=found.host, service="shop"))
+        space.make(*(_at_once(each) for each in read(SAMPLE)))
+        until(found.sees, lambda answer: "Retry-After" in answer.headers, what="the page", seconds=60)
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +54,19 @@ def visitor(
     access: ClusterAccess,
     upkeep: Installation,  # noqa: ARG001 - it serves
 ) -> Iterator[Visitor]:
-    """Given the sample, as a window that is open now, for an application without endpoints."""
-    with own_space(server) as space:
-        space.make(service("shop", 8000), ingress("shop", host=HOST, service="shop"))
-        space.make(*(_at_once(found) for found in read(SAMPLE)))
-        found = Visitor(space, access)
-        until(found.sees, lambda answer: "Retry-After" in answer.headers, what="the page", seconds=60)
+    """Of a page that stays as it is."""
+    with visiting(server, access) as found:
+        yield found
+
+
+@pytest.fixture
+def witness(
+    server: Server,
+    access: ClusterAccess,
+    upkeep: Installation,  # noqa: ARG001 - it serves
+) -> Iterator[Visitor]:
+    """Of a page that is changed."""
+    with visiting(server, access) as found:
         yield found
 
 
@@ -80,7 +99,7 @@ def test_visitors_see_whose_page_it_is(visitor: Visitor) -> None:
     logo = base64.b64encode(brand["data"]["logo.svg"].encode()).decode()
 
     assert f'<img src="data:image/svg+xml;base64,{logo}" alt="The Shop">' in page.text
-    assert "#c2410c" in page.text
+    assert page.text.count("--accent:") == 4, "by day and by night, of the page and of the brand"
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
 
 
@@ -96,13 +115,13 @@ def test_programs_are_told_the_same(visitor: Visitor) -> None:
     assert 0 < told["retryAfterSeconds"] <= 1800
 
 
-def test_other_words_and_another_brand_are_taken_in_while_it_is_open(visitor: Visitor) -> None:
+def test_other_words_and_another_brand_are_taken_in_while_it_is_open(witness: Visitor) -> None:
     mode = {"maintenanceMode": {"page": {"title": "It takes a little longer"}}}
-    visitor.space.change(WINDOWS, "moving", {"spec": mode})
-    visitor.space.change(CONFIG_MAPS, "shop-brand", {"data": {"name": "The New Shop"}})
+    witness.space.change(WINDOWS, "moving", {"spec": mode})
+    witness.space.change(CONFIG_MAPS, "shop-brand", {"data": {"name": "The New Shop"}})
 
     answer = until(
-        lambda: visitor.sees(accept="application/json").json(),
+        lambda: witness.sees(accept="application/json").json(),
         lambda told: (told["title"], told["name"]) == ("It takes a little longer", "The New Shop"),
         what="the changes",
         seconds=150,
@@ -112,12 +131,12 @@ def test_other_words_and_another_brand_are_taken_in_while_it_is_open(visitor: Vi
     assert answer["message"].startswith("The shop is closed for a short while.")
 
 
-def test_a_branding_that_is_gone_is_said(visitor: Visitor) -> None:
+def test_a_branding_that_is_gone_is_said(witness: Visitor) -> None:
     page = {"maintenanceMode": {"page": {"branding": {"configMapName": "not-there"}}}}
-    visitor.space.change(WINDOWS, "moving", {"spec": page})
+    witness.space.change(WINDOWS, "moving", {"spec": page})
 
     ready = until(
-        lambda: {found["type"]: found for found in visitor.space.status(WINDOWS, "moving").get("conditions", ())}[
+        lambda: {found["type"]: found for found in witness.space.status(WINDOWS, "moving").get("conditions", ())}[
             "Ready"
         ],
         lambda condition: condition["reason"] == "BrandingNotFound",
@@ -126,4 +145,4 @@ def test_a_branding_that_is_gone_is_said(visitor: Visitor) -> None:
     )
 
     assert "ConfigMap 'not-there' does not exist in this namespace: create it" in ready["message"]
-    assert visitor.sees().status_code == 503
+    assert witness.sees().status_code == 503

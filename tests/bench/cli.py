@@ -70,7 +70,10 @@ async def measure(machine: Home, report: Report, *, count: int, rounds: int) -> 
             for title in turns:
                 figures = await _round(race, title, number, whole=number == rounds)
                 measured[title].append(figures)
-                report.say(f"  {title}: last {figures.last:.2f} s, p50 {figures.median:.2f} s")
+                report.say(
+                    f"  {title}: last {figures.last:.2f} s, p50 {figures.median:.2f} s "
+                    f"({figures.others:.0%} of the CPU taken by others)"
+                )
             turns = [*turns[1:], turns[0]]
         measured[DEFAULT.title].append(await race.scheduled(DEFAULT, 1, whole=False))
     return measured

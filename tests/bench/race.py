@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.audit import Audit
 from bench.objects import job_end, names, pod_end, pod_of
-from bench.usage import Usage, usage
+from bench.usage import Surroundings, usage
 from bench.waiting import PAUSE_SECONDS, until
 from lab.failure import LabError
 from lab.home import TREE
-from lab.process import launch, stop
+from lab.process import launch, records, stop
 from upkeep.cluster.resources import EVENTS, JOBS, PODS, Resource
 from upkeep.domain.instants import write_instant
 
@@ -54,6 +54,7 @@ class Figures:
         cpu: CPU seconds of the process from just before the minute until it had nothing more to do.
         memory: its resident memory then, in MiB.
         start_requests: API requests for the start of a run, without watches and leadership.
+        others: share of the machine's CPU time that went to processes outside of the round while Jobs were created.
         run_requests: API requests from the start of a run until its end is recorded; None where not measured.
     """
 
@@ -62,6 +63,7 @@ class Figures:
     cpu: float
     memory: float
     start_requests: float
+    others: float
     run_requests: float | None = None
 
 
@@ -83,12 +85,15 @@ class Race:
         async with self._namespace(f"bare-{number}", ()) as namespace:
             audit = Audit(self.plane.audit_log, user=BARE_USER, namespace=namespace)
             with self.report.step(f"Round {number}: bare client posts {self.count} Jobs"):
+                around = self._surroundings()
                 begun, cpu = await self._post(namespace)
+                others = around.share()
             jobs = audit.read().jobs
             if len(jobs) != self.count:
                 message = f"The bare client created {len(jobs)} of {self.count} Jobs by {self.plane.audit_log}."
                 raise LabError(message)
-            return _figures(jobs, begun, cpu=cpu, memory=0.0, requests=audit.deeds.requests.total())
+            cost = {"cpu": cpu, "memory": 0.0, "others": others}
+            return _figures(jobs, begun, requests=audit.deeds.requests.total(), **cost)
 
     async def scheduled(self, contestant: Contestant, number: int, *, whole: bool) -> Figures:
         """A contestant starts the Jobs by schedule; `whole` follows the runs to their end.
@@ -113,9 +118,13 @@ class Race:
                 await self._prepare(contestant, audit, namespace, minute, title=title)
                 before, prepared = usage(process.pid), audit.read().requests.total()
                 with self.report.step(f"{title}: Jobs created", total=self.count) as step:
+                    around = self._surroundings()
                     await self._start_all(contestant, audit, step)
+                    others = around.share()
                     requests = await self._quiet(audit) - prepared
-                figures = _figures(audit.deeds.jobs, minute, requests=requests, **_cost(before, usage(process.pid)))
+                after = usage(process.pid)
+                cost = {"cpu": after.cpu - before.cpu, "memory": after.memory, "others": others}
+                figures = _figures(audit.deeds.jobs, minute, requests=requests, **cost)
                 if not whole:
                     return figures
                 with self.report.step(f"{title}: ends recorded", total=self.count) as step:
@@ -123,6 +132,9 @@ class Race:
                 return replace(figures, run_requests=requests / self.count)
             finally:
                 stop(self.plane.home, contestant.key)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings([record.pid for record in records(self.plane.home)])
 
     async def _post(self, namespace: str) -> tuple[datetime, float]:
         process = await asyncio.create_subprocess_exec(
@@ -249,11 +261,9 @@ def _until(instant: datetime) -> float:
     return (instant - datetime.now(UTC)).total_seconds()
 
 
-def _cost(before: Usage, after: Usage) -> dict[str, float]:
-    return {"cpu": after.cpu - before.cpu, "memory": after.memory}
-
-
-def _figures(jobs: Sequence[datetime], due: datetime, *, cpu: float, memory: float, requests: int) -> Figures:
+def _figures(
+    jobs: Sequence[datetime], due: datetime, *, cpu: float, memory: float, others: float, requests: int
+) -> Figures:
     late = sorted((created - due).total_seconds() for created in jobs)
     return Figures(
         last=late[-1],
@@ -261,4 +271,5 @@ def _figures(jobs: Sequence[datetime], due: datetime, *, cpu: float, memory: flo
         cpu=cpu,
         memory=memory,
         start_requests=requests / len(jobs),
+        others=others,
     )

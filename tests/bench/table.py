@@ -88,4 +88,5 @@ _ROWS: Sequence[tuple[str, Callable[[Figures], float | None], str]] = (
     ("API requests until its end is recorded", lambda figures: figures.run_requests, ".2f"),
     ("CPU seconds of the process for all starts", lambda figures: figures.cpu, ".2f"),
     ("resident memory afterwards, MiB", lambda figures: figures.memory or None, ".0f"),
+    ("CPU taken by other processes meanwhile", lambda figures: figures.others, ".0%"),
 )

@@ -14,7 +14,7 @@ from lab.process import records
 
 SCHEDULES: Final = 50
 CONTESTANTS: Final = ("CronJob, default limits", "CronJob, lifted limits", "bare client", "Upkeep")
-NUMBER: Final = re.compile(r"\d+(\.\d+)?")
+NUMBER: Final = re.compile(r"\d+(\.\d+)?%?")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,7 @@ def test_every_contestant_is_measured(printed: str) -> None:
         "API requests until its end is recorded": followed,
         "CPU seconds of the process for all starts": everyone,
         "resident memory afterwards, MiB": programs,
+        "CPU taken by other processes meanwhile": everyone,
     }
     assert {row: {who for who, cell in cells.items() if NUMBER.fullmatch(cell)} for row, cells in measured.items()} == (
         expected

@@ -108,6 +108,27 @@ def test_people_who_were_told_hear_that_it_does_not_take_place(people: People, a
         assert "the window was suspended" in message["body"]
 
 
+def test_people_who_were_told_hear_that_a_window_is_deleted(people: People, announced: Object) -> None:  # noqa: ARG001
+    spec = _sample() | {"startAt": soon(7200), "announcements": ["3h"]}
+    people.space.make(window("short-lived", **spec))
+    people.space.condition("short-lived", "Notified", "True", kind=WINDOWS)
+    until(
+        lambda: [people.subjects(channel, "short-lived") for channel in BOTH],
+        all,
+        what="it is announced",
+        seconds=30,
+    )
+
+    people.space.remove(WINDOWS, "short-lived")
+
+    until(
+        lambda: [people.subjects(channel, "short-lived")[1:] for channel in BOTH],
+        lambda heard: heard == [["does not take place as announced"]] * 2,
+        what="people hear of it",
+        seconds=30,
+    )
+
+
 def test_a_channel_of_others_is_a_condition_and_nothing_else(people: People, announced: Object) -> None:  # noqa: ARG001
     spec = _sample() | {"startAt": soon(3), "duration": "2s", "notify": {"channels": ["somebody-elses"]}}
     people.space.make(window("lonely", **spec))

@@ -241,3 +241,29 @@ async def test_killed_in_the_middle_of_many_messages_each_arrives_once_or_is_one
     assert set(arrived.values()) == {1}
     assert MANY - len(arrived) <= AT_ONCE_ON_A_CHANNEL, "only what was on its way may be lost"
     measured(f"{MANY} messages, killed after {MANY // 3}: {outcomes()['Unknown']} in doubt, {left['Pending']} waited")
+
+
+async def test_people_who_were_told_hear_that_a_window_was_deleted_once_also_where_two_replicas_watch(
+    stage: Stage, chat: Hook, tmp_path: Path
+) -> None:
+    settings = channels(tmp_path / "channels.yaml", chat=chat.url())
+    announced_window(stage, start=600, announcements=["1h"])
+    await stage.household.operator("upkeep-0", settings=settings)
+    await stage.household.operator("upkeep-1", settings=settings)
+    await stage.cluster.until(lambda: states(stage) == {"Announcement": "Sent"}, within=PATIENCE)
+    await stage.watched()
+    chat.status = 503
+
+    stage.cluster.delete("MaintenanceWindow", TEAM, WINDOW)
+    await _received(chat, 2)
+    chat.status = 200
+    await _received(chat, 3)
+
+    assert [subject.partition(" ")[0] for subject in chat.subjects] == ["Maintenance"] * 3
+    assert all("does not take place as announced" in subject for subject in chat.subjects[1:])
+
+
+async def _received(chat: Hook, number: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while len(chat.bodies) < number:  # noqa: ASYNC110 - the receiver lives on another thread
+            await asyncio.sleep(0.05)

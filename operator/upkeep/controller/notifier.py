@@ -13,8 +13,9 @@ import secrets
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from upkeep.api.window.notices import Notice, NoticeState
 from upkeep.cluster.cache import Cache, Key
@@ -23,6 +24,7 @@ from upkeep.cluster.resources import WINDOWS
 from upkeep.controller.metrics import Metrics
 from upkeep.controller.queue import WorkQueue
 from upkeep.domain.notices import Attempt, Delivery, Message, NoticeKey, Post, Receipt, SendNotice
+from upkeep.domain.notices.farewell import farewell
 from upkeep.notify.channels import Channel, ChannelsError, read_channels
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ LONGEST_SEND: Final = 60.0
 """Seconds after which nobody waits for a channel any more; its own timeouts are shorter."""
 LOOK_AGAIN: Final = 5.0
 """Seconds between two looks at the file of channels."""
+_FAREWELL_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 REMEMBERED_WINDOWS: Final = 10_000
 REMEMBERED_MESSAGES: Final = 100
 """So many of a window are known to have been begun by this process, should the status be lost."""
@@ -80,6 +83,7 @@ class Notifier:
         self._deliveries: dict[str, dict[Attempt, Delivery]] = {}
         self._begun: OrderedDict[str, deque[NoticeKey]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._parting = asyncio.Semaphore(AT_ONCE)
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.load()
@@ -144,6 +148,27 @@ class Notifier:
                 keys.discard(key)
                 self._call(channel)
 
+    def take_leave(self, window: Mapping[str, Any]) -> None:
+        """Tell people that a window was deleted of which they know that it is open, or going to be."""
+        namespace = window["metadata"]["namespace"]
+        for name, message in farewell(window, datetime.now(UTC)):
+            channel = self._channels.get(name)
+            if channel is not None and channel.serves(namespace):
+                task = asyncio.create_task(self._part(channel, message), name=f"farewell on {name}")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _part(self, channel: Channel, message: Message) -> None:
+        """Send what nobody can record; what is refused is tried again for about a minute."""
+        for pause in (*_FAREWELL_PAUSES, None):
+            async with self._parting:
+                delivery = await self._attempted(channel.name, message)
+            if delivery.receipt is not Receipt.REFUSED or pause is None:
+                break
+            await asyncio.sleep(pause)
+        if delivery.receipt is not Receipt.SENT:
+            logger.warning("%s: %s", message.subject, delivery.message, extra={"channel": channel.name})
+
     async def drain(self, within: float) -> None:
         """Begin nothing more, and wait until what was begun is recorded, but no longer than so many seconds."""
         self._closing = True
@@ -187,9 +212,7 @@ class Notifier:
         attempt = order.attempt
         name = attempt.key.channel
         try:
-            delivery = await self._sent(name, order.message)
-        except TimeoutError:
-            delivery = Delivery(Receipt.UNKNOWN, f"it did not answer within {LONGEST_SEND:.0f} s")
+            delivery = await self._attempted(name, order.message)
         finally:
             self._under_way[name] -= 1
             self._call(name)
@@ -197,8 +220,15 @@ class Notifier:
         if not self._in_flight[uid]:
             del self._in_flight[uid]
         self._deliveries.setdefault(uid, {})[attempt] = delivery
-        self._metrics.notified(name, delivery.receipt)
         self._queue.add(key)
+
+    async def _attempted(self, name: str, message: Message) -> Delivery:
+        try:
+            delivery = await self._sent(name, message)
+        except TimeoutError:
+            delivery = Delivery(Receipt.UNKNOWN, f"it did not answer within {LONGEST_SEND:.0f} s")
+        self._metrics.notified(name, delivery.receipt)
+        return delivery
 
     async def _sent(self, name: str, message: Message) -> Delivery:
         channel = self._channels.get(name)

@@ -11,9 +11,9 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import kopf
 import uvloop
@@ -56,7 +56,7 @@ class Operator:
         self._client = client
         self._cache = Cache(terms=terms_of)
         self._queue = WorkQueue(clock=_utc_now, monotonic=time.monotonic)
-        self._observer = Observer(self._cache, self._queue)
+        self._observer = Observer(self._cache, self._queue, deleted=self._take_leave)
         self._metrics = Metrics(prefix=settings.metrics_prefix, cache=self._cache)
         self._notifier = Notifier(
             file=settings.channels_file,
@@ -137,6 +137,11 @@ class Operator:
             queue_lag=self._queue.lag,
             watch_age=self._observer.watch_age,
         )
+
+    def _take_leave(self, window: Mapping[str, Any]) -> None:
+        """Tell people that a window is gone; only the replica that acts may."""
+        if self._leadership.held:
+            self._notifier.take_leave(window)
 
     async def _watch(self, ready: asyncio.Event) -> None:
         await kopf.operator(

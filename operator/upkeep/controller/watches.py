@@ -43,7 +43,15 @@ _OWNERS: Final = frozenset(resource.plural for resource in OWNERS)
 class Observer:
     """Takes in what is seen of the cluster, and asks for the decisions that it calls for."""
 
-    def __init__(self, cache: Cache, queue: WorkQueue, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        queue: WorkQueue,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        deleted: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    ) -> None:
+        self._deleted = deleted
         self._cache = cache
         self._queue = queue
         self._monotonic = monotonic
@@ -70,6 +78,8 @@ class Observer:
                 self._wake_dependents(key)
                 self._wake_frozen(before, body)
             self._follow(resource, body, deleted=deleted)
+            if deleted and resource == WINDOWS:
+                self._deleted(body)
             if ingress := byhand.ingress_of(body):
                 self._queue.add(Key(INGRESSES.plural, key.namespace, ingress))
         elif resource == INGRESSES:

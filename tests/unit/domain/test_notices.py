@@ -10,6 +10,7 @@ from unit.domain.cluster import at, minutes
 from unit.domain.noticeworld import REFUSED, NoticeWorld
 from upkeep.api.window import Request, WatchStatus, WindowOccurrence, WindowStatus
 from upkeep.domain.notices import Delivery, Receipt
+from upkeep.domain.notices.farewell import farewell
 from upkeep.domain.notices.news import news
 
 DAY: Final = timedelta(days=1)
@@ -190,6 +191,35 @@ def test_trouble_after_a_window_is_told_when_it_begins_and_when_it_ends(
 
     assert [item.kind for item in told] == expected
     assert len({(item.kind, item.number) for item in told}) == len(told)
+
+
+def test_who_waits_for_a_window_that_is_deleted_hears_of_it() -> None:
+    place = once(notify={"channels": ["chat", "mail"]})
+    place.answers["mail"] = REFUSED
+    place.wait(7 * HOUR)
+
+    ((channel, message),) = farewell(place.window, place.now)
+
+    assert channel == "chat", "by mail nobody was told of it"
+    assert message.body.startswith("Maintenance shop/sunday does not take place as announced: the window was deleted.")
+
+
+def test_who_knows_of_a_window_that_is_deleted_while_it_is_open_hears_that_it_is_over() -> None:
+    place = once()
+    place.wait(30 * HOUR + minutes(5))
+
+    ((_, message),) = farewell(place.window, place.now)
+
+    assert message.subject == "Maintenance shop/sunday is over: FAILED"
+    assert "the window was deleted while it was open" in message.body
+
+
+@pytest.mark.parametrize("after", [HOUR, 31 * HOUR])
+def test_a_window_that_nobody_waits_for_is_deleted_in_silence(after: timedelta) -> None:
+    place = once()
+    place.wait(after)
+
+    assert farewell(place.window, place.now) == []
 
 
 def test_what_takes_place_after_all_is_announced_anew() -> None:

@@ -10,19 +10,22 @@ from pathlib import Path
 from typing import Final
 
 from cluster.kubectl import Object
-from cluster.server import Server
+from cluster.server import NAMESPACES, Server
 from cluster.waiting import until
 from lab import runtime, tools
 from lab.access import ClusterAccess
 from lab.archive import fingerprint
 from lab.home import TREE, Home
-from upkeep.cluster.resources import DEPLOYMENTS, LEASES, PODS
+from upkeep.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, LEASES, PODS
 from upkeep.controller.operator import LEASE_NAME
 
 NAMESPACE: Final = "upkeep-system"
 ACCOUNT: Final = f"system:serviceaccount:{NAMESPACE}:upkeep"
 CHANNELS: Final = "upkeep-channels"
 """Secret with the channels to people; it need not be there."""
+ALERTMANAGERS: Final = "upkeep-alertmanagers"
+"""ConfigMap with the one Alertmanager `main`, behind a Service that need not be there."""
+ALERTMANAGER_URL: Final = f"http://alertmanager.{NAMESPACE}:9093"
 _RELEASE: Final = "upkeep"
 _CHART: Final = TREE / "charts" / "upkeep"
 _MADE_FROM: Final = "upkeep.dev/made-from"
@@ -48,11 +51,13 @@ class Installation:
         running = self.server.find(DEPLOYMENTS, NAMESPACE, _RELEASE)
         template = running["spec"]["template"]["metadata"].get("annotations", {}) if running else {}
         if template.get(_MADE_FROM) != made_from:
+            self._configure_alertmanager()
             repository, _, tag = self.access.image.rpartition(":")
             values = {
                 "image": {"repository": repository, "tag": tag},
                 "podAnnotations": {_MADE_FROM: made_from},
                 "channels": {"secretName": CHANNELS},
+                "alertmanagers": {"configMapName": ALERTMANAGERS},
             }
             install = ("upgrade", "--install", _RELEASE, str(_CHART), "--create-namespace", "--values=-")
             self._helm(*install, "--wait", "--timeout=3m", values=values)
@@ -107,6 +112,15 @@ class Installation:
                 request = json.loads(line)
                 if request["user"]["username"] == ACCOUNT and request["requestReceivedTimestamp"] >= since:
                     yield request
+
+    def _configure_alertmanager(self) -> None:
+        """Name an Alertmanager for as long as the namespace is there; the operator reads of it when it starts."""
+        if self.server.find(NAMESPACES, None, NAMESPACE) is None:
+            self.server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        if self.server.find(CONFIG_MAPS, NAMESPACE, ALERTMANAGERS) is None:
+            metadata = {"name": ALERTMANAGERS, "namespace": NAMESPACE}
+            data = {"alertmanagers.yaml": f"main: {{url: '{ALERTMANAGER_URL}'}}\n"}
+            self.server.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
 
     def _made_from(self) -> str:
         """What the cluster would run now: this chart, and the image as it was last loaded."""

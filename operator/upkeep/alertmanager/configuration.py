@@ -76,7 +76,9 @@ class Endpoint:
 
 
 def read_endpoints(path: Path) -> Mapping[str, Endpoint]:
-    """The Alertmanagers of a YAML file, by name. Files that it names are relative to its directory.
+    """The Alertmanagers of a YAML file, by name; none where there is no file.
+
+    Files that it names are relative to its directory.
 
     Raises:
         ConfigurationError: the file, or one that it names, cannot be read or is wrong.
@@ -84,6 +86,8 @@ def read_endpoints(path: Path) -> Mapping[str, Endpoint]:
     try:
         raw: Any = yaml.safe_load(path.read_text())
         entries = _FILE.validate_python(raw or {})
+    except FileNotFoundError:
+        return {}
     except OSError as problem:
         msg = f"{path} cannot be read: {problem.strerror}"
         raise ConfigurationError(msg) from problem

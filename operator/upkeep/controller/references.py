@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from upkeep.api.window import Target, TaskState, WindowKind
+from upkeep.api.window import Request, Target, TaskState, WindowKind
 from upkeep.cluster.resources import BACKUPS, TARGETS, TASKS, WINDOWS, Resource
 from upkeep.domain.binding import located
 from upkeep.domain.instants import write_instant
@@ -107,6 +107,7 @@ def alerts_before(resource: Mapping[str, Any], now: datetime) -> object:
         return None
     # Instants in a status are all written alike, so that their order is that of their texts.
     far = isinstance(following, str) and following > write_instant(now + _LEAD)
+    far = far and Request.START_NOW.annotation not in _mapping(_mapping(resource.get("metadata")).get("annotations"))
     if far and ("closedAt" in occurrence or not occurrence):
         return None
     return _mapping(_mapping(resource.get("spec")).get("requires")).get("noFiringAlerts")

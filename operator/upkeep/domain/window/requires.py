@@ -27,6 +27,8 @@ FRESH: Final = timedelta(seconds=15)
 """How old an answer of an Alertmanager may be for a window to open on it."""
 ASK_AGAIN: Final = timedelta(seconds=10)
 """How long until an Alertmanager is asked again."""
+_SOON: Final = timedelta(seconds=1)
+"""How long until an answer is looked for that was asked for just now."""
 CHECK_AGAIN: Final = timedelta(seconds=30)
 """How long after a failure the checks run again."""
 VALID: Final = timedelta(minutes=5)
@@ -71,7 +73,7 @@ def _alerts(snapshot: WindowSnapshot, wanted: NoFiringAlerts) -> Held | None:
     answer = snapshot.alerts
     if answer is None or answer.query != alert_query(wanted) or answer.asked_at + FRESH < snapshot.now:
         message = f"Alertmanager {wanted.alertmanager!r} has not said yet which alerts fire"
-        return Held(reason="AlertsUnknown", message=message, wake_at=again)
+        return Held(reason="AlertsUnknown", message=message, wake_at=snapshot.now + _SOON)
     if answer.firing is None:
         return Held(reason="AlertsUnknown", message=answer.problem, wake_at=again)
     if answer.firing:

@@ -1,14 +1,19 @@
 """A window that needs an approval opens only when a named person has approved just this opening of just this window."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from unit.domain.cluster import GOOD, at, minutes, said
 from unit.domain.windowworld import WindowWorld, ingress
-from upkeep.api.window import WindowSpec
+from upkeep.api.window import WindowSpec, WindowStatus
+from upkeep.domain.decision import Decision, StartRun
+from upkeep.domain.instants import write_instant
+from upkeep.domain.window.approval import Endorsement
 
 FIRST: Final = "2026-03-02T02:00:00Z"
 SECOND: Final = "2026-03-03T02:00:00Z"
@@ -251,6 +256,70 @@ class TestWhileOpen:
         assert opened.occurrence["approvedBy"] == "alice"
         assert opened.status["approval"]["approvedBy"] == "bob"
         assert opened.status["approval"]["occurrence"] == SECOND
+
+
+PAUSES: Final = [timedelta(seconds=seconds) for seconds in (0.5, 20, 310, 1490, 86400)]
+DEEDS: Final = (
+    "approve",
+    "approve the one after",
+    "approve what it was",
+    "withdraw",
+    "edit",
+    "sleep",
+    "die",
+    "nothing",
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(DEEDS), st.sampled_from(PAUSES)), min_size=4, max_size=30))
+def test_whatever_happens_nothing_opens_or_starts_that_was_not_approved(course: list[tuple[str, timedelta]]) -> None:
+    lived = world(**PAGE)
+    lived.outcomes["clean"] = (minutes(10), GOOD)
+    lived.watched = lambda decision: _approved_as_it_is(lived, decision)
+
+    for deed, pause in course:
+        _do(lived, deed, pause)
+
+    for record in lived.status.get("history", []):
+        assert record["ending"] != "Ran" or "approved by" in record["message"], record
+
+
+def _do(lived: WindowWorld, deed: str, pause: timedelta) -> None:
+    following = lived.status.get("approval", {}).get("occurrence", FIRST)
+    later = write_instant(datetime.fromisoformat(following) + timedelta(days=1))
+    match deed:
+        case "approve":
+            lived.approve("alice", following)
+        case "approve the one after":
+            lived.approve("bob", later)
+        case "approve what it was":
+            generation = str(lived.live["metadata"]["generation"] - 1)
+            stale = Endorsement(by="carol", occurrence=following, generation=generation)
+            lived.live["metadata"]["annotations"] = stale.annotations
+        case "withdraw":
+            lived.live["metadata"]["annotations"] = {}
+        case "edit":
+            lived.edit(change={"reason": f"what is wanted at {lived.now}"})
+        case "sleep":
+            lived.sleep(pause)
+        case "die":
+            lived.act(crash_after=1)
+    lived.wait(pause)
+
+
+def _approved_as_it_is(lived: WindowWorld, decision: Decision) -> None:
+    """What opens, or starts in an open window, somebody has approved for this opening and as the window is now."""
+    assert isinstance(decision.status, WindowStatus)
+    occurrence, before = decision.status.occurrence, lived.occurrence
+    starts = [action for action in decision.actions if isinstance(action, StartRun)]
+    opens = occurrence is not None and occurrence.opened_at is not None and "openedAt" not in before
+    if occurrence is None or not (starts or opens):
+        return
+    generation = lived.live["metadata"]["generation"]
+    found = Endorsement.of(lived.live)
+    fresh = found is not None and (found.occurrence, found.generation) == (occurrence.start_time, str(generation))
+    assert fresh or (not opens and occurrence.approved_generation == generation)
 
 
 @pytest.mark.parametrize(

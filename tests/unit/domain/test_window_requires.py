@@ -107,6 +107,18 @@ class TestNoFiringAlerts:
 
         assert "openedAt" in world.occurrence
 
+    def test_started_by_hand_it_waits_for_them_all_the_same(self) -> None:
+        world = requiring(ALERTS, firing=["ShopSlow"], page=False)
+        world.act()
+        world.live["metadata"]["annotations"] = {"upkeep.dev/start-now": "1"}
+        world.wait(minutes(1))
+        assert (world.occurrence["waitingFor"], "openedAt" in world.occurrence) == ("AlertsFiring", False)
+
+        world.firing = []
+        world.wait(10 * SECONDS)
+
+        assert "openedAt" in world.occurrence
+
     def test_nobody_is_asked_while_it_does_not_matter(self) -> None:
         world = requiring(ALERTS)
         world.wait(minutes(20))

@@ -145,6 +145,30 @@ def test_edited_matchers_count_at_once() -> None:
     assert held.matchers == (AlertMatcher(name="alertname", value="BatchLate"),)
 
 
+def test_a_window_that_is_extended_stays_silent_as_much_longer() -> None:
+    world = world_at(minutes(1))
+    world.outcomes["clean"] = (minutes(85), GOOD)
+    world.wait(minutes(34))
+    world.live["metadata"]["annotations"] = {"upkeep.dev/extend": "30m"}
+
+    world.wait(minutes(40))
+
+    (held,) = world.standing()
+    assert (held.end, len(world.silences)) == (at("03:30"), 1)
+    assert world.occurrence["silence"]["until"] == "2026-03-02T03:30:00Z"
+    world.wait(minutes(41))
+    assert world.standing() == []
+
+
+def test_a_window_that_is_ended_by_hand_is_silent_no_longer() -> None:
+    world = world_at(minutes(35))
+    world.live["metadata"]["annotations"] = {"upkeep.dev/end-now": "1"}
+
+    world.wait(minutes(1))
+
+    assert (world.standing(), world.occurrence["silence"]["state"]) == ([], "Ended")
+
+
 def test_a_deleted_window_leaves_nothing_silent_where_it_had_to_be_taken_apart() -> None:
     world = world_at(minutes(35))
     world.live["metadata"]["finalizers"] = ["upkeep.dev/maintenance-mode"]
@@ -163,6 +187,7 @@ STEPS: Final = st.lists(
         st.tuples(st.just("answers"), st.booleans()),
         st.tuples(st.just("expire"), st.just(0)),
         st.tuples(st.just("silence"), st.sampled_from([None, "ShopDown", "BatchLate"])),
+        st.tuples(st.just("extend"), st.sampled_from(["10m", "30m"])),
     ),
     max_size=14,
 )
@@ -186,6 +211,8 @@ def test_whatever_happens_there_is_one_silence_an_opening_and_none_outlives_it(s
             case "expire":
                 expired |= {held.marker for held in world.standing()}
                 world.expire_by_hand()
+            case "extend":
+                world.live["metadata"]["annotations"] = {"upkeep.dev/extend": value}
             case "silence" if value is None:
                 world.edit(silence=None)
             case "silence":
@@ -195,10 +222,10 @@ def test_whatever_happens_there_is_one_silence_an_opening_and_none_outlives_it(s
         assert not expired.intersection(standing), "made again what somebody had expired"
         for held in world.silences.values():
             opening = read_instant(held.marker.rpartition("/")[2])
-            assert opening <= held.start <= held.end <= opening + minutes(60)
+            assert opening <= held.start <= held.end <= opening + minutes(90)
     world.answers = True
-    world.wait(minutes(95))
-    assert all(held.start > world.now - minutes(60) for held in world.standing())
+    world.wait(minutes(125))
+    assert all(held.start > world.now - minutes(90) for held in world.standing())
     closed = world.occurrence.get("closedAt")
     assert not (closed and world.standing()), "closed, and still silent"
 

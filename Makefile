@@ -87,7 +87,7 @@ generate: $(VENV)/ready ## Write the CRDs and what follows from them
 	@$(PYTHON) -m upkeep.api.crd $(CRDS)
 	@$(PYTHON) -m upkeep.api.reference docs/reference
 	@$$($(PYTHON) -c 'from lab import tools; print(tools.helm())') template upkeep charts/upkeep \
-		--namespace upkeep-system --set crds.install=false > manifests/install/upkeep.yaml
+		--namespace upkeep-system --set crds.install=false --no-hooks > manifests/install/upkeep.yaml
 
 lock: $(VENV)/ready ## Pin all dependencies anew, by hash
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \

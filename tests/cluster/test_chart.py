@@ -32,8 +32,9 @@ def _helm(*arguments: str, values: dict[str, Any] | None = None) -> "subprocess.
     )
 
 
-def _rendered(values: dict[str, Any] | None = None, *, namespace: str = "upkeep-system") -> str:
-    done = _helm("template", "upkeep", str(CHART), f"--namespace={namespace}", values=values)
+def _rendered(values: dict[str, Any] | None = None, *, namespace: str = "upkeep-system", hooks: bool = False) -> str:
+    options = () if hooks else ("--no-hooks",)
+    done = _helm("template", "upkeep", str(CHART), f"--namespace={namespace}", *options, values=values)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

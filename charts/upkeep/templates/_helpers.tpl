@@ -93,3 +93,33 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "upkeep.hasAlertmanagers" -}}
 {{- or .Values.alertmanagers.configMapName .Values.alertmanagers.secretName -}}
 {{- end -}}
+
+{{/* What makes an object a part of the uninstallation; the argument is its weight. */}}
+{{- define "upkeep.retire.hook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{/* What the uninstallation does with the objects of a namespace. */}}
+{{- define "upkeep.retire.rules" -}}
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [list, patch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [list, patch]
+- apiGroups: [traefik.io]
+  resources: [ingressroutes]
+  verbs: [list, patch]
+- apiGroups: [upkeep.dev]
+  # patch: the finalizer.
+  resources: [maintenancewindows]
+  verbs: [list, patch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [list, delete]
+- apiGroups: [""]
+  resources: [services, configmaps]
+  verbs: [list, delete]
+{{- end -}}

@@ -31,6 +31,12 @@ def _restore() -> int:
     return command(sys.argv[2:])
 
 
+def _retire() -> int:
+    from upkeep.cli.retire import main as command  # noqa: PLC0415 - only this command needs it
+
+    return command(sys.argv[2:])
+
+
 def _approve() -> int:
     from upkeep.cli.approve import approve  # noqa: PLC0415 - only this command needs it
 
@@ -65,6 +71,7 @@ COMMANDS: Final[Mapping[str, tuple[Callable[[], int], str]]] = {
     "run": (_run, "execute the steps of a run inside a Job's Pod"),
     "page": (_page, "serve a maintenance page inside its Pod"),
     "restore": (_restore, "take everything off its maintenance page without the operator"),
+    "retire": (_retire, "stop the operator and put everything back, before it is uninstalled"),
     "approve": (_approve, "approve an opening of a window, in your own name"),
     "tick": (_tick, "tick off an item of a window's checklist, in your own name"),
     "start": (_ask, "open a window now"),

@@ -39,12 +39,31 @@ async def _restore(namespace: str, wanted: tuple[Resource, str] | None) -> int:
     async with await Client.connect() as client:
         if wanted:
             resource, name = wanted
-            found = [await client.get(resource, namespace, name)]
+            results = await _restore_each(client, [await client.get(resource, namespace, name)])
         else:
-            found = [item for resource in TARGETS.values() for item in await in_maintenance(client, resource, None)]
-        results = [await _restore_one(client, item) for item in found]
-    sys.stdout.write(f"{sum(results)} of {len(results)} targets are off their maintenance page.\n")
+            results = await restore_all(client)
     return 0 if all(results) else 1
+
+
+async def restore_all(client: Client, namespaces: Sequence[str] = ()) -> list[bool]:
+    """Restore all that is in maintenance mode, in these namespaces or in all; of each, whether it is off its page.
+
+    Raises:
+        ApiError: the API server did not say what there is.
+    """
+    found = [
+        item
+        for resource in TARGETS.values()
+        for namespace in namespaces or (None,)
+        for item in await in_maintenance(client, resource, namespace)
+    ]
+    return await _restore_each(client, found)
+
+
+async def _restore_each(client: Client, found: Sequence[Object]) -> list[bool]:
+    results = [await _restore_one(client, item) for item in found]
+    sys.stdout.write(f"{sum(results)} of {len(results)} targets are off their maintenance page.\n")
+    return results
 
 
 async def _restore_one(client: Client, item: Object) -> bool:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from upkeep.domain.branding import KEYS
-from upkeep.domain.identity import MAX_LABEL, OWNER_UID_LABEL, Identity
+from upkeep.domain.identity import MANAGED_BY, MANAGED_BY_LABEL, MAX_LABEL, OWNER_UID_LABEL, Identity
 from upkeep.domain.instants import write_instant
 from upkeep.resources.metadata import owner_labels, owner_reference
 
@@ -34,6 +34,8 @@ BRAND_DIRECTORY: Final = "/etc/upkeep/brand"
 COMPONENT_LABEL: Final = "app.kubernetes.io/component"
 COMPONENT: Final = "maintenance-page"
 """By this label network policies of users can let their ingress controller through to every page."""
+PAGES: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY},{COMPONENT_LABEL}={COMPONENT}"
+"""The label selector of all that pages consist of."""
 
 _DIGEST_LENGTH: Final = 8
 _NOBODY: Final = 65532

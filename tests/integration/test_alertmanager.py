@@ -169,6 +169,19 @@ async def test_what_somebody_has_expired_is_not_made_again(
     assert server.silences() == []
 
 
+async def test_one_that_alertmanager_has_lost_is_made_anew(tmp_path: Path) -> None:
+    port = free_port()
+    with running_alertmanager(port=port) as before:
+        client = before.client(tmp_path)
+        first = await kept(client)
+        await client.close()
+    with running_alertmanager(port=port) as after:
+        client = after.client(tmp_path)
+        second = await kept(client, replace(WANTED, id=first))
+        await client.close()
+        assert only(after.silences())["id"] == second != first
+
+
 async def test_one_that_has_run_out_before_its_window_was_extended_is_made_anew(
     server: AlertmanagerServer, client: Alertmanager
 ) -> None:

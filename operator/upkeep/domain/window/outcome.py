@@ -20,9 +20,11 @@ from upkeep.domain.conditions import Fact, Problem, merge, readiness
 from upkeep.domain.decision import Announce, EventType
 from upkeep.domain.history import Ledger, last_run_fact
 from upkeep.domain.instants import write_instant
+from upkeep.domain.run import Run
 from upkeep.domain.window.branding import branding_problem
 from upkeep.domain.window.mode import holds_any, mode_problem
 from upkeep.domain.window.plan import cycle
+from upkeep.domain.window.requires import is_check
 from upkeep.domain.window.snapshot import WindowSnapshot
 
 MAINTENANCE_MODE = "MaintenanceMode"
@@ -91,7 +93,7 @@ def result(snapshot: WindowSnapshot, occurrence: WindowOccurrence, ending: Endin
     parts += [f"not restored where others had changed them: {', '.join(conflicts)}"] if conflicts else []
     parts += [f"left open: {', '.join(occurrence.left_open)}"] if occurrence.left_open else []
     parts += [f"approved by {occurrence.approved_by}"] if occurrence.approved_by else []
-    counts = [run.report.counts for run in snapshot.runs if run.report and _belongs(run.occasion.scheduled, occurrence)]
+    counts = [run.report.counts for run in snapshot.runs if run.report and _counts(run, occurrence)]
     summary = RunSummary(
         ending=RecordEnding.RAN,
         reason="" if good else str(ending),
@@ -188,5 +190,7 @@ def conditions(
     return merge(status.conditions, facts, generation=generation, now=snapshot.now)
 
 
-def _belongs(scheduled: datetime | None, occurrence: WindowOccurrence) -> bool:
-    return scheduled is not None and write_instant(scheduled) == occurrence.start_time
+def _counts(run: Run, occurrence: WindowOccurrence) -> bool:
+    """Whether what a run has found is of this opening, and not of checks that have held it back."""
+    scheduled = run.occasion.scheduled
+    return scheduled is not None and write_instant(scheduled) == occurrence.start_time and not is_check(run)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -16,6 +16,7 @@ from cluster.space import PATIENCE, Space, own_space
 from cluster.timing import Stopwatch, Timings
 from cluster.waiting import until
 from lab.access import ClusterAccess
+from upkeep.api.window import Request
 from upkeep.cluster.resources import HTTP_ROUTES, INGRESS_ROUTES, INGRESSES, PODS, WINDOWS, Resource
 from upkeep.domain.maintenance import MODE_LABEL, holders, semantically_equal
 
@@ -87,10 +88,10 @@ class Shop:
     def answers(self, code: int, *, seconds: float = PATIENCE, host: str = "") -> None:
         until(lambda: self.answer(host=host), lambda seen: seen == code, what=f"{code}", seconds=seconds, every=0.1)
 
-    def window(self, name: str, *, duration: str = "1h", target: Object | None = None) -> None:
-        """A window that opens at once and shows its page until its end."""
+    def window(self, name: str, *, target: Object | None = None) -> None:
+        """A window that opens at once and shows its page until it is told to end."""
         chosen = {"kind": self.way.kind.kind, **(target or {"name": "shop"})}
-        self.space.make(window(name, startAt=soon(1), duration=duration, maintenanceMode={"targets": [chosen]}))
+        self.space.make(window(name, startAt=soon(1), duration="1h", maintenanceMode={"targets": [chosen]}))
 
     def in_maintenance(self, name: str = "shop") -> bool:
         return MODE_LABEL in self.route(name)["metadata"].get("labels", {})
@@ -100,7 +101,7 @@ class Shop:
             lambda: len(holders(self.route())),
             lambda seen: seen == windows,
             what=f"held by {windows}",
-            seconds=PATIENCE,
+            seconds=60,
         )
 
     def put_on_page(self) -> None:
@@ -108,7 +109,8 @@ class Shop:
         self.answers(httpx.codes.SERVICE_UNAVAILABLE, seconds=60)
 
     def end(self, name: str = "tonight") -> None:
-        self.space.remove(WINDOWS, name)
+        """End it in order: its page stays for as long as routers may still send somebody there."""
+        self.space.change(WINDOWS, name, {"metadata": {"annotations": {Request.END_NOW.annotation: "now"}}})
 
     def untouched(self, before: Object, name: str = "shop") -> bool:
         """Whether it says what it said, and nobody would know that Upkeep was there."""
@@ -140,8 +142,7 @@ def test_users_meet_the_page_although_nothing_is_left_of_the_application_and_the
     shop: Shop, access: ClusterAccess, timings: Timings, request: pytest.FixtureRequest
 ) -> None:
     before = shop.route()
-    shop.window("tonight", duration="40s")
-    shop.answers(httpx.codes.SERVICE_UNAVAILABLE, seconds=60)
+    shop.put_on_page()
 
     shop.space.remove(PODS, "shop")
 
@@ -152,12 +153,12 @@ def test_users_meet_the_page_although_nothing_is_left_of_the_application_and_the
     pod = next(item for item in web_server(access.shop_image, "shop") if item["kind"] == "Pod")
     shop.space.make(pod)
     shop.space.ready("shop")
+    shop.end()
     until(lambda: shop.untouched(before), bool, what="it is as it was", seconds=60)
     watch = Stopwatch()
     shop.answers(httpx.codes.OK)
     way = request.node.callspec.params["shop"]
     timings.note(TOPIC, f"{way}: from the write back to the application's answer", watch.stop())
-    assert shop.space.ended_run("tonight", kind=WINDOWS)["lastRun"]["outcome"] == "ok"
 
 
 @pytest.mark.parametrize("shop", ROUTES, indirect=True)
@@ -243,6 +244,27 @@ def test_what_comes_to_match_a_selector_joins_and_what_was_selected_stays_in_wit
         shop.answers(httpx.codes.OK, host=host)
     assert shop.route()["spec"] == before["spec"]
     assert not shop.in_maintenance("api")
+
+
+@pytest.mark.parametrize("shop", CONTOURS_ROUTE, indirect=True)
+def test_by_annotations_only_these_are_set_and_taken_off_again(shop: Shop) -> None:
+    before = shop.route()
+    mode: dict[str, Any] = {
+        "targets": [{"kind": HTTP_ROUTES.kind, "name": "shop"}],
+        "strategy": "Annotations",
+        "annotations": {"example.com/maintenance": "on", "example.com/owner": "Operations"},
+    }
+
+    shop.space.make(window("tonight", startAt=soon(1), duration="1h", maintenanceMode=mode))
+
+    until(shop.in_maintenance, bool, what="it is in maintenance mode", seconds=60)
+    assert mode["annotations"].items() <= shop.route()["metadata"]["annotations"].items()
+    assert shop.route()["spec"] == before["spec"]
+    assert shop.answer() == httpx.codes.OK
+
+    shop.end()
+
+    until(lambda: shop.untouched(before), bool, what="it is as it was", seconds=PATIENCE)
 
 
 @pytest.mark.parametrize("shop", CONTOURS_ROUTE, indirect=True)

@@ -173,6 +173,8 @@ REFUSED_BY_THE_MODELS: Final = {
     "window-without-time",
     "window-schedule-and-start",
     "target-of-unknown-kind",
+    "annotations-with-a-snippet",
+    "annotations-without-their-strategy",
     "target-by-name-and-selector",
     "target-selected-by-our-own-label",
     "silence-of-everything",

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 from hypothesis.stateful import rule as step
+from pydantic import ValidationError
 
 from unit.domain.maintenance_ingress import FREEZE, SUNDAY, touched, written
 from unit.domain.maintenance_routes import (
@@ -21,7 +22,8 @@ from unit.domain.maintenance_routes import (
     reference,
     traefik_rule,
 )
-from upkeep.domain.maintenance import Holder, Refusal, holders, release, semantically_equal, swap
+from upkeep.api.window import MaintenanceMode
+from upkeep.domain.maintenance import MODE_LABEL, Holder, Refusal, holders, release, semantically_equal, swap
 
 WINDOWS: Final = (SUNDAY, FREEZE)
 ACME: Final = "/.well-known/acme-challenge/token"
@@ -34,6 +36,12 @@ def held(item: Item, *who: Holder) -> Item:
         assert isinstance(answer, list), answer
         item = written(item, answer)
     return item
+
+
+def annotated(item: Item, annotations: dict[str, str], holder: Holder) -> Item:
+    answer = swap(item, holder, annotations)
+    assert isinstance(answer, list), answer
+    return written(item, answer)
 
 
 def let_go(item: Item, *who: Holder) -> tuple[Item, tuple[str, ...]]:
@@ -113,6 +121,88 @@ def test_a_record_that_leads_nowhere_is_refused_not_followed(shape: Shape) -> No
 
     assert answer.patch is None
     assert "cannot be read" in answer.conflicts[0]
+
+
+class TestAnnotations:
+    """By the strategy Annotations nothing is swapped: what is set comes off again, or goes back to what it was."""
+
+    SET: Final = {"example.com/mode": "maintenance", "example.com/rate": "0"}
+
+    def test_they_are_set_and_the_backends_stay(self, shape: Shape) -> None:
+        before = shape.item(shape.entry("/", shape.choices[0]), annotations={"example.com/rate": "100"})
+
+        after = annotated(before, self.SET, SUNDAY)
+
+        assert self.SET.items() <= after["metadata"]["annotations"].items()
+        assert after["metadata"]["labels"] == {MODE_LABEL: "on"}
+        assert after["spec"] == before["spec"]
+        assert swap(after, SUNDAY, self.SET) is None
+
+    @pytest.mark.parametrize("annotations", [{}, {"example.com/rate": "100"}, {"team": "shop"}])
+    def test_afterwards_they_are_what_they_were(self, shape: Shape, annotations: dict[str, str]) -> None:
+        before = shape.item(shape.entry("/", shape.choices[0]), **({"annotations": annotations} if annotations else {}))
+
+        after, conflicts = let_go(annotated(before, self.SET, SUNDAY), SUNDAY)
+
+        assert conflicts == ()
+        assert semantically_equal(before, after)
+
+    def test_what_somebody_sets_meanwhile_is_left_and_reported(self, shape: Shape) -> None:
+        swapped = annotated(shape.item(shape.entry("/", shape.choices[0])), self.SET, SUNDAY)
+        swapped["metadata"]["annotations"]["example.com/rate"] = "7"
+
+        after, conflicts = let_go(touched(swapped), SUNDAY)
+
+        assert after["metadata"]["annotations"] == {"example.com/rate": "7"}
+        assert len(conflicts) == 1
+        assert "the annotation example.com/rate is '7' now" in conflicts[0]
+
+    def test_what_somebody_removes_meanwhile_stays_removed(self, shape: Shape) -> None:
+        before = shape.item(shape.entry("/", shape.choices[0]))
+        swapped = annotated(before, self.SET, SUNDAY)
+        del swapped["metadata"]["annotations"]["example.com/rate"]
+
+        after, conflicts = let_go(touched(swapped), SUNDAY)
+
+        assert conflicts == ()
+        assert semantically_equal(before, after)
+
+    @pytest.mark.parametrize("order", [WINDOWS, WINDOWS[::-1]])
+    @pytest.mark.parametrize("first", ["swap", "annotations"])
+    def test_windows_of_both_strategies_leave_no_trace(
+        self, shape: Shape, order: tuple[Holder, ...], first: str
+    ) -> None:
+        before = shape.item(shape.entry("/", shape.choices[0]), shape.entry("/api", shape.choices[1]))
+        if first == "swap":
+            item = annotated(held(before, SUNDAY), self.SET, FREEZE)
+        else:
+            item = held(annotated(before, self.SET, FREEZE), SUNDAY)
+
+        assert set(map(str, shape.backends(item))) == {str(shape.page(SUNDAY))}
+        assert self.SET.items() <= item["metadata"]["annotations"].items()
+
+        for window in order:
+            item, conflicts = let_go(item, window)
+            assert conflicts == ()
+        assert semantically_equal(before, item)
+
+    def test_a_target_whose_backends_could_not_be_swapped_can_be_annotated(self) -> None:
+        redirect = http_route(http_rule("/", filters=[{"type": "RequestRedirect"}]))
+
+        assert semantically_equal(redirect, let_go(annotated(redirect, self.SET, SUNDAY), SUNDAY)[0])
+
+    @pytest.mark.parametrize(
+        "mode",
+        [
+            {"strategy": "Annotations"},
+            {"annotations": {"a": "b"}},
+            {"strategy": "Annotations", "annotations": {"nginx.ingress.kubernetes.io/server-snippet": "return 503;"}},
+            {"strategy": "Annotations", "annotations": {"upkeep.dev/undo": "{}"}},
+        ],
+    )
+    def test_what_makes_no_sense_or_would_be_a_way_in_is_refused(self, mode: dict[str, Any]) -> None:
+        with pytest.raises(ValidationError):
+            MaintenanceMode.model_validate({"targets": [{"name": "shop"}], **mode})
 
 
 class TestHttpRoute:

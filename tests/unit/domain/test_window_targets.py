@@ -149,6 +149,21 @@ def test_one_that_cannot_join_is_said_once_and_the_window_goes_on() -> None:
     assert world.status["phase"] == "Active"
 
 
+def test_by_annotations_a_window_goes_in_and_out_without_touching_a_backend() -> None:
+    before = labelled("web")
+    mode = {"targets": [NAMED], "strategy": "Annotations", "annotations": {"example.com/mode": "maintenance"}}
+    spec = {"schedule": "0 2 * * *", "duration": "1h", "maintenanceMode": mode}
+    world = WindowWorld(now=at("01:30"), spec=spec, ingresses={"web": before})
+
+    world.wait(minutes(35))
+
+    during = world.ingresses["web"]
+    assert during["metadata"]["annotations"]["example.com/mode"] == "maintenance"
+    assert during["spec"] == before["spec"]
+    world.wait(minutes(60))
+    assert semantically_equal(world.ingresses["web"], before)
+
+
 def test_a_kind_that_the_cluster_does_not_know_is_named_with_what_to_do() -> None:
     target = {"kind": "HTTPRoute", "name": "web"}
     spec = {"schedule": "0 2 * * *", "duration": "1h", "maintenanceMode": {"targets": [target]}}

@@ -11,7 +11,7 @@ from upkeep.api.window.change import (
     Risk,
 )
 from upkeep.api.window.health import Verification, VerifyFailure, Watch
-from upkeep.api.window.maintenance import MaintenanceMode, Target
+from upkeep.api.window.maintenance import MaintenanceMode, Strategy, Target
 from upkeep.api.window.page import Branding, Page, Translation
 from upkeep.api.window.plan import Overrun, Plan, PlanFailure, PlannedTask
 from upkeep.api.window.sharing import EVERY_NAMESPACE, WindowKind
@@ -57,6 +57,7 @@ __all__ = [
     "Request",
     "Risk",
     "RollbackStatus",
+    "Strategy",
     "Target",
     "TargetState",
     "TargetStatus",

@@ -1,6 +1,7 @@
 """Maintenance mode of a window: what is put on a page, and what the page says."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -9,6 +10,16 @@ from upkeep.actions.fields import Model, ObjectName, OneOf, Rule
 from upkeep.api import GROUP
 from upkeep.api.selector import LabelSelector
 from upkeep.api.window.page import Page
+
+AnnotationKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=317,
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    ),
+]
+AnnotationValue = Annotated[str, Field(max_length=4096)]
 
 MODE_LABEL: Final = f"{GROUP}/maintenance-mode"
 """`on` while an object is in maintenance mode."""
@@ -55,10 +66,47 @@ _NOT_OURS: Final[Rule] = {
 }
 
 
+class Strategy(StrEnum):
+    """How a target is put into maintenance mode."""
+
+    BACKEND_SWAP = "BackendSwap"
+    ANNOTATIONS = "Annotations"
+
+
 class MaintenanceMode(Model):
     """Ingresses and routes that answer 503 with a page while the window is active, and go back exactly as they were."""
 
     targets: Annotated[list[Target], Field(min_length=1, max_length=1000)]
     """The Ingresses and routes."""
+    strategy: Strategy = Strategy.BACKEND_SWAP
+    """BackendSwap: every backend is replaced by the page, which works with every controller. Annotations: only the
+    annotations below are set, for controllers that have a maintenance mode of their own."""
+    annotations: Annotated[dict[AnnotationKey, AnnotationValue], Field(max_length=16)] = Field(default_factory=dict)
+    """What the strategy Annotations sets on every target; afterwards they are what they were."""
     page: Page = Page()
     """What users see meanwhile."""
+
+    @classmethod
+    def rules(cls) -> Sequence[Rule]:
+        """Annotations belong to their strategy, and must not smuggle in a configuration."""
+        return (_WITH_ANNOTATIONS, _NO_SNIPPETS)
+
+    @model_validator(mode="after")
+    def _sets_what_it_may(self) -> Self:
+        if (self.strategy is Strategy.ANNOTATIONS) != bool(self.annotations):
+            raise ValueError(_WITH_ANNOTATIONS["message"])
+        if any("snippet" in key or key.startswith(f"{GROUP}/") for key in self.annotations):
+            raise ValueError(_NO_SNIPPETS["message"])
+        return self
+
+
+_WITH_ANNOTATIONS: Final[Rule] = {
+    "rule": "(self.strategy == 'Annotations') == (has(self.annotations) && size(self.annotations) > 0)",
+    "message": "annotations are set by the strategy Annotations, and by no other",
+}
+_NO_SNIPPETS: Final[Rule] = {
+    # Who may write a window may not therefore write the configuration of the controller.
+    "rule": "!has(self.annotations) || "
+    f"!self.annotations.exists(key, key.contains('snippet') || key.startsWith('{GROUP}/'))",
+    "message": f"annotations must neither hold snippets of configuration nor be Upkeep's own ({GROUP}/…)",
+}

@@ -8,9 +8,9 @@ people, never a crash and never a guess.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, model_validator
 
 from upkeep.actions.fields import Model
 from upkeep.api.window.maintenance import MODE_LABEL
@@ -114,6 +114,15 @@ class RecordedField(Model):
         return DEFAULT_PLACE if self.default else Place(self.host, self.path, self.path_type, match=self.match)
 
 
+class RecordedAnnotation(Model):
+    """An annotation that was set."""
+
+    key: str
+    applied: str
+    original: str | None = None
+    """What it was; None where it was not there."""
+
+
 class UndoRecord(Model):
     """All that is needed to bring an object back."""
 
@@ -121,10 +130,19 @@ class UndoRecord(Model):
     """Of this format: a program that does not know it must not guess."""
     holders: Annotated[Sequence[HolderEntry], Field(min_length=1)]
     """Who keeps it in maintenance mode; the last to leave restores it."""
-    applied: RecordedBackend
-    """What every swapped backend was replaced with."""
-    fields: Sequence[RecordedField]
+    applied: RecordedBackend | None = None
+    """What every swapped backend was replaced with; None where none was."""
+    fields: Sequence[RecordedField] = ()
     """What was swapped, in the order of the object."""
+    annotations: Sequence[RecordedAnnotation] = ()
+    """What was set, by the strategy Annotations."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (self.applied is None) != (not self.fields) or not (self.fields or self.annotations):
+            msg = "a record says what was swapped and for what, or which annotations were set"
+            raise ValueError(msg)
+        return self
 
     def encode(self) -> str:
         """Compact JSON, the value of `UNDO_ANNOTATION`."""
@@ -136,7 +154,7 @@ class UndoRecord(Model):
         return max(self.holders, key=lambda entry: (entry.until, entry.uid))
 
     @property
-    def annotations(self) -> dict[str, str]:
+    def on_object(self) -> dict[str, str]:
         """The record and what people read on the object."""
         return {
             UNDO_ANNOTATION: self.encode(),

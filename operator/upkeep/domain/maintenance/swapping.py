@@ -15,6 +15,7 @@ from upkeep.domain.maintenance.record import (
     OUR_LABELS,
     Holder,
     HolderEntry,
+    RecordedAnnotation,
     RecordedField,
     UndoRecord,
     UndoRecordError,
@@ -43,23 +44,27 @@ class Release:
     restored: bool = False
 
 
-def swap(item: Mapping[str, Any], holder: Holder) -> Patch | Refusal | None:
+def swap(
+    item: Mapping[str, Any], holder: Holder, annotations: Mapping[str, str] | None = None
+) -> Patch | Refusal | None:
     """What puts the object into maintenance mode for `holder`, or keeps it there for longer.
 
     The first holder swaps every backend; those who come later only enter themselves into the record, and a holder that
-    comes again with another end or another page updates its entry. None: nothing to do.
+    comes again with another end or another page updates its entry. With `annotations` these are set instead, unless
+    they are recorded already. None: nothing to do.
     """
     try:
         record = read_record(item)
     except UndoRecordError as error:
         return Refusal("UndoRecordUnreadable", str(error))
     entry = HolderEntry.of(holder)
-    if record is None:
-        return refusal(item) or _first_swap(item, entry)
-    if entry in record.holders:
+    unset = {} if annotations is None else _unset(record, annotations)
+    swaps = annotations is None and (record is None or record.applied is None)
+    if unset or swaps:
+        return refusal(item, swaps=swaps) or _first(item, record, entry, unset)
+    if record is None or entry in record.holders:
         return None
-    others = [known for known in record.holders if known.uid != entry.uid]
-    return _rewritten(item, record, [*others, entry])
+    return _rewritten(item, record, _joined(record, entry))
 
 
 def release(item: Mapping[str, Any], *holder_uids: str) -> Release:
@@ -88,32 +93,64 @@ def release(item: Mapping[str, Any], *holder_uids: str) -> Release:
     return Release(patch=patch)
 
 
-def _first_swap(item: Mapping[str, Any], entry: HolderEntry) -> Patch | Refusal:
-    metadata, page = item["metadata"], entry.page(item)
+def _unset(record: UndoRecord | None, annotations: Mapping[str, str]) -> dict[str, str]:
+    known = {each.key for each in record.annotations} if record else set()
+    return {key: value for key, value in annotations.items() if key not in known}
+
+
+def _joined(record: UndoRecord | None, entry: HolderEntry) -> list[HolderEntry]:
+    others = [known for known in record.holders if known.uid != entry.uid] if record else []
+    return [*others, entry]
+
+
+def _first(
+    item: Mapping[str, Any], record: UndoRecord | None, entry: HolderEntry, annotations: Mapping[str, str]
+) -> Patch | Refusal:
+    """The first to set annotations, or where there are none to set, to swap the backends."""
+    if annotations:
+        return _first_annotations(item, record, entry, annotations)
+    page = entry.page(item)
     swappable = [slot for slot in slots(item) if slot.swappable]
     on_page = next((slot for slot in swappable if slot.backend == page), None)
     if on_page is not None:
         return Refusal(
             "AlreadyOnPage",
-            f"{titled(item)} leads {on_page.place} to the maintenance page "
-            f"already, without an undo record: its real backend is not known. Put the real one back, from Git for "
-            "instance",
+            f"{titled(item)} leads {on_page.place} to the maintenance page already, without an undo record: its real "
+            "backend is not known. Put the real one back, from Git for instance",
         )
-    record = UndoRecord(
+    whole = UndoRecord(
         version=1,
-        holders=[entry],
+        holders=_joined(record, entry),
         applied=page,
         fields=[RecordedField.of(slot) for slot in swappable],
+        annotations=record.annotations if record else (),
     )
-    change = [op for slot in swappable for op in replaced(slot.pointer, old=slot.backend, new=page)]
-    flag = with_entries(_LABELS, metadata.get("labels"), {MODE_LABEL: MODE_ON})
-    return _recorded(item, record, [*change, *flag])
+    return _recorded(
+        item, whole, [op for slot in swappable for op in replaced(slot.pointer, old=slot.backend, new=page)]
+    )
+
+
+def _first_annotations(
+    item: Mapping[str, Any], record: UndoRecord | None, entry: HolderEntry, annotations: Mapping[str, str]
+) -> Patch | Refusal:
+    current: Mapping[str, str] = item["metadata"].get("annotations") or {}
+    fresh = [
+        RecordedAnnotation(key=key, applied=value, original=current.get(key)) for key, value in annotations.items()
+    ]
+    whole = UndoRecord(
+        version=1,
+        holders=_joined(record, entry),
+        applied=record.applied if record else None,
+        fields=record.fields if record else (),
+        annotations=[*(record.annotations if record else ()), *fresh],
+    )
+    return _recorded(item, whole, [], annotations)
 
 
 def _rewritten(item: Mapping[str, Any], record: UndoRecord, entries: list[HolderEntry]) -> Patch | Refusal:
     """The record with other holders, and the page of one of them on every place that shows one that goes."""
-    known = UndoRecord(version=1, holders=entries, applied=record.applied, fields=record.fields)
-    if any(entry.page(item) == record.applied for entry in entries):
+    known = record.model_copy(update={"holders": entries})
+    if record.applied is None or any(entry.page(item) == record.applied for entry in entries):
         return _recorded(item, known, [])
     page = known.last.page(item)
     change = [
@@ -125,25 +162,29 @@ def _rewritten(item: Mapping[str, Any], record: UndoRecord, entries: list[Holder
     return _recorded(item, known.model_copy(update={"applied": page}), change)
 
 
-def _recorded(item: Mapping[str, Any], record: UndoRecord, change: Patch) -> Patch | Refusal:
-    """One patch of a change and the record of it."""
-    current: Mapping[str, str] = item["metadata"].get("annotations") or {}
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in {**current, **record.annotations}.items())
+def _recorded(
+    item: Mapping[str, Any], record: UndoRecord, change: Patch, annotations: Mapping[str, str] | None = None
+) -> Patch | Refusal:
+    """One patch of a change, of annotations besides, and of the record of both."""
+    metadata = item["metadata"]
+    current: Mapping[str, str] = metadata.get("annotations") or {}
+    wanted = {**(annotations or {}), **record.on_object}
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in {**current, **wanted}.items())
     if size > _ANNOTATIONS_LIMIT:
         return Refusal(
             "UndoRecordTooLarge",
-            f"the annotations of {titled(item)} would have {size} bytes with "
-            f"the record of its {len(record.fields)} backends, more than the {_ANNOTATIONS_LIMIT} that Kubernetes "
-            "allows. Divide it into several",
+            f"the annotations of {titled(item)} would have {size} bytes with the record of its {len(record.fields)} "
+            f"backends, more than the {_ANNOTATIONS_LIMIT} that Kubernetes allows. Divide it into several",
         )
-    return [*unchanged(item), *change, *with_entries(_ANNOTATIONS, current, record.annotations)]
+    flag = with_entries(_LABELS, metadata.get("labels"), {MODE_LABEL: MODE_ON})
+    return [*unchanged(item), *change, *flag, *with_entries(_ANNOTATIONS, current, wanted)]
 
 
 def _restored(item: Mapping[str, Any], record: UndoRecord) -> Release:
     metadata = item["metadata"]
     found = matching(record, item)
     patch = unchanged(item)
-    conflicts = []
+    conflicts: list[str] = []
     for slot, field in found.pairs:
         if slot.backend == record.applied:
             patch += replaced(slot.pointer, old=slot.backend, new=field.original)
@@ -157,6 +198,18 @@ def _restored(item: Mapping[str, Any], record: UndoRecord) -> Release:
         "nobody knows its real backend: set it"
         for slot in found.strays
     ]
-    patch += without_entries(_ANNOTATIONS, metadata.get("annotations"), OUR_ANNOTATIONS)
+    current: Mapping[str, str] = metadata.get("annotations") or {}
+    added = set()
+    for each in record.annotations:
+        if current.get(each.key) not in {each.applied, each.original}:
+            conflicts.append(
+                f"the annotation {each.key} is {current.get(each.key)!r} now, which somebody set during the "
+                f"maintenance; it was left like that (before: {each.original!r})"
+            )
+        elif each.original is None and each.key in current:
+            added.add(each.key)
+        elif each.original is not None:
+            patch += with_entries(_ANNOTATIONS, current, {each.key: each.original})
+    patch += without_entries(_ANNOTATIONS, current, OUR_ANNOTATIONS | added)
     patch += without_entries(_LABELS, metadata.get("labels"), OUR_LABELS)
     return Release(patch=patch, conflicts=tuple(conflicts), restored=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from upkeep.api.window import MaintenanceMode, Target, TargetState, TargetStatus
+from upkeep.api.window import MaintenanceMode, Strategy, Target, TargetState, TargetStatus
 from upkeep.domain.conditions import Problem
 from upkeep.domain.decision import Announce, EventType, PatchTarget
 from upkeep.domain.maintenance import (
@@ -53,7 +53,7 @@ class ModeStep:
 
 def survey(snapshot: WindowSnapshot, mode: MaintenanceMode) -> tuple[TargetStatus, ...]:
     """Where the targets stand while the window is closed."""
-    return tuple(_surveyed(snapshot, ref) for ref in _wanted(snapshot, mode))
+    return tuple(_surveyed(snapshot, mode, ref) for ref in _wanted(snapshot, mode))
 
 
 def mode_problem(snapshot: WindowSnapshot, mode: MaintenanceMode) -> Problem | None:
@@ -104,7 +104,7 @@ def enter(
         if opened and status and not _joins(status, item) and not _held(item, identity.uid):
             targets.append(_taken_off(ref, status))
             continue
-        answer = swap(item, holder)
+        answer = swap(item, holder, _annotations(mode))
         if isinstance(answer, Refusal):
             targets.append(_status(ref, TargetState.REFUSED, answer.message))
             if opened and status != targets[-1]:
@@ -157,20 +157,24 @@ def holds_any(snapshot: WindowSnapshot) -> bool:
 
 def _wanted(snapshot: WindowSnapshot, mode: MaintenanceMode) -> dict[TargetRef, None]:
     """The targets in the order of the spec, each once; a selected one stays a target for as long as it is held."""
-    return dict.fromkeys(ref for target in mode.targets for ref in _resolved(snapshot, target))
+    return dict.fromkeys(ref for target in mode.targets for ref in _resolved(snapshot, mode, target))
 
 
-def _resolved(snapshot: WindowSnapshot, target: Target) -> Iterator[TargetRef]:
+def _resolved(snapshot: WindowSnapshot, mode: MaintenanceMode, target: Target) -> Iterator[TargetRef]:
     if target.name is not None:
         yield TargetRef(target.kind, target.name)
         return
-    uid = snapshot.identity.uid
+    uid, swaps = snapshot.identity.uid, mode.strategy is Strategy.BACKEND_SWAP
     for ref, item in snapshot.targets.items():
         if ref.kind != target.kind:
             continue
         # Redirects and the challenges of certificate authorities are often labelled like what they belong to.
-        if _held(item, uid) or (_selects(target, ref, item) and not _has_nothing_to_swap(item)):
+        if _held(item, uid) or (_selects(target, ref, item) and not (swaps and _has_nothing_to_swap(item))):
             yield ref
+
+
+def _annotations(mode: MaintenanceMode) -> Mapping[str, str] | None:
+    return mode.annotations if mode.strategy is Strategy.ANNOTATIONS else None
 
 
 def _selects(target: Target, ref: TargetRef, item: Manifest) -> bool:
@@ -198,7 +202,7 @@ def _held(item: Manifest, uid: str | None = None) -> bool:
         return False
 
 
-def _surveyed(snapshot: WindowSnapshot, ref: TargetRef) -> TargetStatus:
+def _surveyed(snapshot: WindowSnapshot, mode: MaintenanceMode, ref: TargetRef) -> TargetStatus:
     item = snapshot.targets.get(ref)
     if item is None:
         return _missing(snapshot, ref)
@@ -206,7 +210,7 @@ def _surveyed(snapshot: WindowSnapshot, ref: TargetRef) -> TargetStatus:
         holders(item)
     except UndoRecordError as error:
         return _status(ref, TargetState.REFUSED, str(error))
-    problem = refusal(item)
+    problem = refusal(item, swaps=mode.strategy is Strategy.BACKEND_SWAP)
     return _status(ref, TargetState.REFUSED, problem.message) if problem else _status(ref, TargetState.NORMAL)
 
 

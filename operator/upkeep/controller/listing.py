@@ -12,8 +12,9 @@ from typing import Final
 from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.client import Client
 from upkeep.cluster.errors import ApiError
-from upkeep.cluster.resources import OWNERS, Resource
+from upkeep.cluster.resources import INGRESSES, OWNERS, Resource
 from upkeep.controller.queue import WorkQueue
+from upkeep.controller.targets import IN_MAINTENANCE
 from upkeep.controller.watches import SELECTORS, WATCHED, Observer
 
 logger = logging.getLogger(__name__)
@@ -47,14 +48,13 @@ class Lister:
         # What is ours comes first and Jobs last, so that a Job is never older than the status that speaks of it.
         for resource in WATCHED:
             await self._list(resource)
-        for resource in OWNERS:
-            for key in self._cache.keys(resource):
-                self._queue.add(key)
-        self.complete = True
-        logger.info("Listed all.", extra={"objects": len(self._cache)})
+        self._listed()
 
     async def list_first(self) -> None:
-        """List all for the first time, as often as it takes while trying again makes sense.
+        """List what the first decisions look at, as often as it takes while trying again makes sense.
+
+        Of the Ingresses of a cluster, thousands maybe, that is those in maintenance mode: the watch, which has begun
+        before, brings those that somebody asks for by hand.
 
         Raises:
             ApiError: the API server refuses, so that somebody has to act.
@@ -62,7 +62,11 @@ class Lister:
         pause = _FIRST_PAUSE
         while True:
             try:
-                await self.list_all()
+                for resource in WATCHED:
+                    if resource == INGRESSES:
+                        await self._see(resource, IN_MAINTENANCE)
+                    else:
+                        await self._list(resource)
             except ApiError as problem:
                 # A page whose list has expired is asked for again with the whole list.
                 if not problem.transient and problem.status != HTTPStatus.GONE:
@@ -71,6 +75,7 @@ class Lister:
                 await asyncio.sleep(max(pause, problem.retry_after or 0.0))
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
+                self._listed()
                 return
 
     async def relist(self, every: float) -> None:
@@ -86,15 +91,26 @@ class Lister:
                 logger.warning("The safety list failed and is tried again later: %s", problem)
 
     async def _list(self, resource: Resource) -> None:
+        seen, version = await self._see(resource, SELECTORS.get(resource, ""))
+        # What was created in the first namespace while the last was listed is new, not gone.
+        for key in self._cache.retain(resource, seen, version):
+            self._observer.forgotten(key)
+
+    async def _see(self, resource: Resource, selector: str) -> tuple[list[Key], int]:
+        """Take in what there is of a kind; returns where it is, and the oldest version of the list."""
         seen: list[Key] = []
         versions: list[int] = []
         for namespace in self._namespaces:
-            pages = self._client.list_pages(resource, namespace, selector=SELECTORS.get(resource, ""))
-            async for page in pages:
+            async for page in self._client.list_pages(resource, namespace, selector=selector):
                 versions.append(int(page["metadata"].get("resourceVersion") or 0))
                 for item in page["items"]:
                     seen.append(key_of(resource, item))
                     self._observer.seen(resource, item)
-        # What was created in the first namespace while the last was listed is new, not gone.
-        for key in self._cache.retain(resource, seen, min(versions)):
-            self._observer.forgotten(key)
+        return seen, min(versions)
+
+    def _listed(self) -> None:
+        for resource in OWNERS:
+            for key in self._cache.keys(resource):
+                self._queue.add(key)
+        self.complete = True
+        logger.info("Listed all.", extra={"objects": len(self._cache)})

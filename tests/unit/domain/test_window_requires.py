@@ -209,6 +209,16 @@ class TestChecks:
         assert tries(world).count("01:59:00") >= 1
         assert len({start.name for _, start in world.started}) == 1
 
+    def test_what_they_find_is_not_counted_as_found_by_the_maintenance(self) -> None:
+        found = '{"outcome":"ok","message":"done","counts":{"critical":2,"warning":1}}'
+        world = requiring(CHECKS, outcomes={"sunday": (10 * SECONDS, found)})
+
+        world.wait(minutes(95))
+
+        assert [run.report.counts.critical for run in world.jobs.runs() if run.report] == [2]
+        assert world.status["lastRun"]["criticalFindings"] == 0
+        assert world.status["lastRun"]["warningFindings"] == 0
+
     def test_a_check_that_somebody_deletes_runs_again(self) -> None:
         world = requiring(CHECKS, outcomes={"sunday": (minutes(5), GOOD)})
         world.wait(minutes(30))

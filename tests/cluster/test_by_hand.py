@@ -1,13 +1,15 @@
 """Maintenance by hand, as its users see it: an annotation changes the answer, and its removal changes it back."""
 
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import httpx
 import pytest
 
 from cluster.installation import Installation
-from cluster.kubectl import Kubectl
+from cluster.kubectl import Kubectl, read
 from cluster.manifests import ingress, web_server
 from cluster.space import PATIENCE, Space
 from cluster.timing import Stopwatch, Timings
@@ -20,6 +22,7 @@ from upkeep.domain.maintenance import MODE_LABEL, UNTIL_ANNOTATION, semantically
 
 TOPIC: Final = "Maintenance by hand"
 HOST: Final = "by-hand.localhost"
+SAMPLE: Final = Path(__file__).parents[2] / "manifests" / "samples" / "window-emergency-page.yaml"
 
 
 class Shop:
@@ -50,17 +53,26 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(
+def application(
     space: Space,
     access: ClusterAccess,
-    kubectl: Kubectl,
     upkeep: Installation,  # noqa: ARG001 - it serves
-) -> Shop:
-    space.make(*web_server(access.shop_image, "shop"), ingress("shop", host=HOST, service="shop"))
+) -> Space:
+    """An application that answers, without an Ingress."""
+    space.make(*web_server(access.shop_image, "shop"))
     space.ready("shop")
-    found = Shop(space, access, kubectl)
+    return space
+
+
+@pytest.fixture
+def shop(application: Space, access: ClusterAccess, kubectl: Kubectl) -> Iterator[Shop]:
+    """The application behind an Ingress of the test's own; whatever was asked for by hand goes with it."""
+    application.make(ingress("shop", host=HOST, service="shop"))
+    found = Shop(application, access, kubectl)
     found.answers(200)
-    return found
+    yield found
+    application.remove(INGRESSES, "shop")
+    until(lambda: application.all(WINDOWS), lambda left: not left, what="the windows go too", seconds=60)
 
 
 def test_an_annotation_puts_an_application_on_the_page_and_its_removal_brings_it_back(
@@ -104,13 +116,10 @@ def test_when_the_time_is_over_the_application_is_back_although_the_annotation_s
     shop.answers(200)
 
     assert shop.annotations()[REQUEST_ANNOTATION] == "15s"
-    shop.annotate(f"{REQUEST_ANNOTATION}-")
 
 
 @pytest.mark.parametrize("value", ["abc", "0s", "25h"])
 def test_what_is_no_duration_is_said_on_the_ingress_and_changes_nothing(shop: Shop, value: str) -> None:
-    windows = [found["metadata"]["uid"] for found in shop.space.all(WINDOWS)]
-
     shop.annotate(f"{REQUEST_ANNOTATION}={value}", "--overwrite")
     said = until(
         lambda: [event for event in shop.space.events_of("shop") if repr(value) in event["message"]],
@@ -122,5 +131,21 @@ def test_what_is_no_duration_is_said_on_the_ingress_and_changes_nothing(shop: Sh
     assert said[0]["type"] == "Warning"
     assert "write for how long, for example upkeep.dev/maintenance=30m" in said[0]["message"]
     assert shop.answer().status_code == 200
-    assert [found["metadata"]["uid"] for found in shop.space.all(WINDOWS)] == windows
-    shop.annotate(f"{REQUEST_ANNOTATION}-")
+    assert shop.space.all(WINDOWS) == []
+
+
+def test_the_sample_of_an_emergency_puts_the_application_on_its_page_at_once_and_brings_it_back(shop: Shop) -> None:
+    (window,) = read(SAMPLE)
+    shop.space.make({**window, "spec": {**window["spec"], "duration": "20s"}})
+
+    assert shop.answers(503).json()["title"] == "We have closed the shop for a moment"
+
+    shop.answers(200)
+    status = until(
+        lambda: shop.space.status(WINDOWS, "emergency"),
+        lambda status: status["phase"] == "Completed",
+        what="the window is over",
+        seconds=PATIENCE,
+    )
+    assert status["lastRun"]["outcome"] == "ok"
+    shop.space.remove(WINDOWS, "emergency")

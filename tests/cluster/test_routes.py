@@ -16,9 +16,11 @@ from cluster.space import PATIENCE, Space, own_space
 from cluster.timing import Stopwatch, Timings
 from cluster.waiting import until
 from lab.access import ClusterAccess
+from lab.controlplane import ADMIN
 from upkeep.api.window import Request
 from upkeep.cluster.resources import HTTP_ROUTES, INGRESS_ROUTES, INGRESSES, PODS, WINDOWS, Resource
 from upkeep.domain.maintenance import MODE_LABEL, holders, semantically_equal
+from upkeep.domain.window.requests import REQUESTED_BY
 
 pytestmark = pytest.mark.home_built
 
@@ -110,7 +112,8 @@ class Shop:
 
     def end(self, name: str = "tonight") -> None:
         """End it in order: its page stays for as long as routers may still send somebody there."""
-        self.space.change(WINDOWS, name, {"metadata": {"annotations": {Request.END_NOW.annotation: "now"}}})
+        asked = {Request.END_NOW.annotation: "1", REQUESTED_BY: ADMIN.user}
+        self.space.change(WINDOWS, name, {"metadata": {"annotations": asked}})
 
     def untouched(self, before: Object, name: str = "shop") -> bool:
         """Whether it says what it said, and nobody would know that Upkeep was there."""

@@ -65,7 +65,8 @@ def told(window: Object, now: datetime) -> Object:
     if "status" in window:
         return window
     try:
-        opening = opening_at(read_spec(window), now)
+        spec = read_spec(window)
+        opening = None if spec.suspend else opening_at(spec, now)
     except (ValidationError, ScheduleError):
         return window
     if opening is None:

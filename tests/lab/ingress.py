@@ -112,8 +112,9 @@ def install(home: Home, state: State) -> None:
     """
     install_resources(home, "Contour's resources", module_directory(CONTOUR) / RESOURCES)
     install_resources(home, "the Gateway API", module_directory(GATEWAY_API) / GATEWAY_RESOURCES)
-    listener = state.ports["ingress"] - GATEWAY_PORT_OFFSET
-    give(home, ingress_class(), *gateway(CLASS, controller="projectcontour.io/gateway-controller", port=listener))
+    plain, secure = (state.ports[name] - GATEWAY_PORT_OFFSET for name in ("ingress", "ingress-tls"))
+    controller = "projectcontour.io/gateway-controller"
+    give(home, ingress_class(), *gateway(CLASS, controller=controller, port=plain, tls_port=secure))
 
 
 def install_resources(home: Home, what: str, definitions: Path) -> None:
@@ -130,9 +131,18 @@ def give(home: Home, *objects: dict[str, object]) -> None:
     run([*_apply(home), "--filename=-"], doing="Preparing the ingress", env=tools.environment(home), stdin=listed)
 
 
-def gateway(name: str, *, controller: str, port: int) -> list[dict[str, object]]:
-    """Return a Gateway of the lab's namespace, with its class, that serves HTTPRoutes of all namespaces."""
-    listener = {"name": "http", "protocol": "HTTP", "port": port, "allowedRoutes": {"namespaces": {"from": "All"}}}
+def gateway(name: str, *, controller: str, port: int, tls_port: int | None = None) -> list[dict[str, object]]:
+    """Return a Gateway of the lab's namespace, with its class, that serves HTTPRoutes of all namespaces.
+
+    Contour needs a listener for TLS as well: without one it serves the first path of an Ingress only.
+    """
+    everybody = {"namespaces": {"from": "All"}}
+    listeners: list[dict[str, object]] = [
+        {"name": "http", "protocol": "HTTP", "port": port, "allowedRoutes": everybody}
+    ]
+    if tls_port is not None:
+        passed = {"name": "tls", "protocol": "TLS", "port": tls_port, "tls": {"mode": "Passthrough"}}
+        listeners.append({**passed, "allowedRoutes": everybody})
     api = "gateway.networking.k8s.io/v1"
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
@@ -146,7 +156,7 @@ def gateway(name: str, *, controller: str, port: int) -> list[dict[str, object]]
             "apiVersion": api,
             "kind": "Gateway",
             "metadata": {"name": name, "namespace": NAMESPACE},
-            "spec": {"gatewayClassName": name, "listeners": [listener]},
+            "spec": {"gatewayClassName": name, "listeners": listeners},
         },
     ]
 

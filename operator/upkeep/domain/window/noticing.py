@@ -6,10 +6,11 @@ It comes last: it looks at what the decision makes of the status, and never chan
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
+from upkeep.api.status import Condition
 from upkeep.api.window import UpcomingState, WindowOccurrence, WindowPhase, WindowSpec, WindowStatus
 from upkeep.api.window.notices import Notice, NoticeKind, NoticeState
 from upkeep.domain.conditions import Fact, merge
@@ -62,7 +63,7 @@ def with_notices(snapshot: WindowSnapshot, decision: Decision) -> Decision:
             "phase": _phase(after, board, outlook),
             "notices": board.kept(),
             "announced": mark,
-            "conditions": _conditions(snapshot, after, board, spec),
+            "conditions": _conditions(snapshot, known.status, after, board, spec),
         }
     )
     return replace(
@@ -139,15 +140,15 @@ def _end(board: Board) -> datetime | None:
     return min((start for start in waiting if start > board.now), default=None)
 
 
-def _conditions(snapshot: WindowSnapshot, status: WindowStatus, board: Board, spec: WindowSpec | None) -> Sequence[Any]:
-    others = [condition for condition in status.conditions if condition.type != NOTIFIED]
-    before = snapshot.resource.get("status")
-    known = recall(WindowStatus, before).status.conditions
+def _conditions(
+    snapshot: WindowSnapshot, before: WindowStatus, after: WindowStatus, board: Board, spec: WindowSpec | None
+) -> Sequence[Condition]:
+    others = [condition for condition in after.conditions if condition.type != NOTIFIED]
     fact = _fact(snapshot, board, spec)
     if fact is None:
         return others
     generation = int(snapshot.resource["metadata"].get("generation") or 0)
-    return [*others, *merge(known, [fact], generation=generation, now=snapshot.now)]
+    return [*others, *merge(before.conditions, [fact], generation=generation, now=snapshot.now)]
 
 
 def _fact(snapshot: WindowSnapshot, board: Board, spec: WindowSpec | None) -> Fact | None:

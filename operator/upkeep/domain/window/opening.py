@@ -12,6 +12,7 @@ from upkeep.domain.decision import HoldFinalizer, ShowPage
 from upkeep.domain.instants import write_instant
 from upkeep.domain.openings import Opening, declared
 from upkeep.domain.pause import Pause
+from upkeep.domain.preview import cancellations
 from upkeep.domain.schedule import occurrence_end
 from upkeep.domain.timetable import Mark
 from upkeep.domain.window.absence import absence, withdrawn
@@ -21,7 +22,7 @@ from upkeep.domain.window.gates import verdict
 from upkeep.domain.window.held import Held
 from upkeep.domain.window.mode import enter, survey
 from upkeep.domain.window.outcome import Ending
-from upkeep.domain.window.requests import cancelled_by, ended_by_request, intervened, wants_start
+from upkeep.domain.window.requests import ended_by_request, intervened, wants_start
 from upkeep.domain.window.stage import Stage
 
 PREPARATION: Final = timedelta(seconds=60)
@@ -83,8 +84,8 @@ def _with_occurrence(stage: Stage, start: datetime, end: datetime, trigger: Trig
 
 
 def _cancelled(stage: Stage, start: datetime) -> Cause | None:
-    who = cancelled_by(stage, start)
-    return None if who is None else skipped(Reason.CANCELLED, f"it was cancelled{who}")
+    told = cancellations(stage.cancelled).get(start)
+    return skipped(Reason.CANCELLED, f"it was {told}") if told else None
 
 
 def _obstacle(stage: Stage, start: datetime, end: datetime, *, paused: bool) -> Cause | None:

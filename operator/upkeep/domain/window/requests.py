@@ -6,7 +6,6 @@ does nothing to the next opening. Who asked stands beside it, in `upkeep.dev/req
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Final
 
 from upkeep.actions.fields import format_duration, parse_duration
@@ -91,14 +90,6 @@ def intervened(stage: Stage, request: Request, value: str) -> Stage:
 def by(stage: Stage) -> str:
     """Who asked, as a part of a sentence."""
     return f" by {stage.asked_by}" if stage.asked_by else ""
-
-
-def cancelled_by(stage: Stage, start: datetime) -> str | None:
-    """Who has cancelled an opening, as a part of a sentence; None where nobody has."""
-    found = next((each for each in stage.cancelled if each.start_time == write_instant(start)), None)
-    if found is None:
-        return None
-    return f" by {found.by}" if found.by else ""
 
 
 def foreseen(stage: Stage) -> tuple[Foreseen, ...]:

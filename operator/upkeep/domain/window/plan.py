@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from upkeep.actions.contract import Outcome
 from upkeep.actions.fields import format_duration
-from upkeep.api.status import OccurrenceRecord, Trigger
+from upkeep.api.status import OccurrenceRecord
 from upkeep.api.task import TaskSpec, TaskStatus
 from upkeep.api.window import Overrun, Plan, PlanFailure, PlannedTask, PlannedTaskStatus, TaskState
-from upkeep.domain.decision import Occasion, StartRun, StopJob
+from upkeep.domain.decision import StartRun, StopJob
 from upkeep.domain.freeze import Frost
 from upkeep.domain.history import JOB_DELETED, LOST_MESSAGE, settled
 from upkeep.domain.identity import Identity
@@ -21,6 +21,7 @@ from upkeep.domain.recollection import recall
 from upkeep.domain.run import Run, finding_summary, run_name
 from upkeep.domain.spec import explain
 from upkeep.domain.task import reference_problem
+from upkeep.domain.window.ownrun import window_occasion
 from upkeep.domain.window.snapshot import WindowSnapshot
 from upkeep.domain.work import task_work
 
@@ -208,11 +209,6 @@ def _begin(
         work=task_work(owner, spec),
     )
     return _status(planned, TaskState.RUNNING, "", "", job=begin.name), begin
-
-
-def window_occasion(snapshot: WindowSnapshot, start: datetime, part: str = "") -> Occasion:
-    """What the runs of one opening are for."""
-    return Occasion(trigger=Trigger.WINDOW, scheduled=start, schedule=part, window_uid=snapshot.identity.uid)
 
 
 def _run_of(snapshot: WindowSnapshot, task: str, before: PlannedTaskStatus | None, start: datetime) -> Run | None:

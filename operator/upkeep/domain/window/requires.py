@@ -15,10 +15,10 @@ from upkeep.domain.alerts import AlertQuery
 from upkeep.domain.decision import StartRun
 from upkeep.domain.history import SETTLING, settled
 from upkeep.domain.openings import Opening
-from upkeep.domain.run import Run, run_name
+from upkeep.domain.run import Run
 from upkeep.domain.window.held import Held
 from upkeep.domain.window.mode import holds_any
-from upkeep.domain.window.plan import window_occasion
+from upkeep.domain.window.ownrun import own_run
 from upkeep.domain.window.silence import unconfigured
 from upkeep.domain.window.snapshot import WindowSnapshot
 from upkeep.domain.work import steps_work
@@ -119,10 +119,8 @@ def _tries(snapshot: WindowSnapshot, start: datetime) -> dict[int, Run]:
 
 
 def _try(snapshot: WindowSnapshot, spec: WindowSpec, wanted: Requirements, opening: Opening, number: int) -> StartRun:
-    identity = snapshot.identity
-    occasion = window_occasion(snapshot, opening.start, f"{PART}{number}")
-    work = steps_work(identity, wanted.steps or [], spec.connections, wanted.timeout)
-    return StartRun(owner=identity, name=run_name(identity.name, identity.uid, occasion), occasion=occasion, work=work)
+    check = own_run(snapshot, opening.start, f"{PART}{number}")
+    return check.start(steps_work(check.owner, wanted.steps or [], spec.connections, wanted.timeout))
 
 
 def _passed(run: Run) -> bool:

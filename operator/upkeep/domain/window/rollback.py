@@ -21,12 +21,12 @@ from upkeep.api.window import (
     WindowOccurrence,
     WindowSpec,
 )
-from upkeep.domain.decision import Occasion, StartRun
+from upkeep.domain.decision import StartRun
 from upkeep.domain.history import JOB_DELETED, LOST_MESSAGE, settled
 from upkeep.domain.identity import Identity
-from upkeep.domain.run import run_name
 from upkeep.domain.spec import explain
-from upkeep.domain.window.plan import OVER, aborted, window_occasion
+from upkeep.domain.window.ownrun import OwnRun, own_run
+from upkeep.domain.window.plan import OVER, aborted
 from upkeep.domain.window.snapshot import WindowSnapshot
 from upkeep.domain.work import steps_work
 
@@ -91,10 +91,9 @@ def _step(
     snapshot: WindowSnapshot, task: PlannedTaskStatus, start: datetime, held: RollbackStatus | None
 ) -> tuple[RollbackStatus, StartRun | None]:
     """Where the rollback of one task stands; what is `held` does not begin."""
-    occasion = window_occasion(snapshot, start, f"{ROLLBACK}-{task.name}")
-    identity = snapshot.identity
-    name = run_name(identity.name, identity.uid, occasion)
-    if run := next((run for run in snapshot.runs if run.name == name), None):
+    undoing = own_run(snapshot, start, f"{ROLLBACK}-{task.name}")
+    name = undoing.name
+    if run := undoing.found(snapshot):
         if not settled(run, snapshot.now):
             return RollbackStatus(state=TaskState.RUNNING, job=name), None
         good = (run.outcome or Outcome.UNKNOWN).good
@@ -104,11 +103,11 @@ def _step(
         return task.rollback, None
     if task.rollback and task.rollback.job:
         return RollbackStatus(state=TaskState.FAILED, reason=JOB_DELETED, message=LOST_MESSAGE, job=name), None
-    return (held, None) if held else _begin(snapshot, task, occasion, name)
+    return (held, None) if held else _begin(snapshot, task, undoing)
 
 
 def _begin(
-    snapshot: WindowSnapshot, task: PlannedTaskStatus, occasion: Occasion, name: str
+    snapshot: WindowSnapshot, task: PlannedTaskStatus, undoing: OwnRun
 ) -> tuple[RollbackStatus, StartRun | None]:
     resource = snapshot.tasks.get(task.name)
     if resource is None:
@@ -120,5 +119,4 @@ def _begin(
     if spec.rollback is None:
         return RollbackStatus(state=TaskState.SKIPPED, reason="NoRollback", message="it has no rollback steps"), None
     work = steps_work(Identity.of(resource), spec.rollback, spec.connections, spec.timeout)
-    begin = StartRun(owner=snapshot.identity, name=name, occasion=occasion, work=work)
-    return RollbackStatus(state=TaskState.RUNNING, job=name), begin
+    return RollbackStatus(state=TaskState.RUNNING, job=undoing.name), undoing.start(work)

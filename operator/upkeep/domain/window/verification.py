@@ -5,11 +5,10 @@ from datetime import timedelta
 from typing import Final
 
 from upkeep.api.window import Verification, VerifyFailure, WindowOccurrence, WindowPhase, WindowSpec
-from upkeep.domain.decision import EventType, StartRun
+from upkeep.domain.decision import EventType
 from upkeep.domain.history import LOST_MESSAGE, settled
 from upkeep.domain.instants import read_optional, write_instant
-from upkeep.domain.run import run_name
-from upkeep.domain.window.plan import window_occasion
+from upkeep.domain.window.ownrun import own_run
 from upkeep.domain.window.rollback import wanted
 from upkeep.domain.window.stage import Stage
 from upkeep.domain.work import steps_work
@@ -37,19 +36,16 @@ def verified(stage: Stage, spec: WindowSpec, verify: Verification) -> Stage:
     if last and verify.on_failure is VerifyFailure.KEEP_PAGE and stage.now < last + RETRY:
         return stage.waking(last + RETRY)
     number = stage.current.verifications + 1
-    identity = stage.snapshot.identity
     part = VERIFICATION if number == 1 else f"{VERIFICATION}-{number}"
-    occasion = window_occasion(stage.snapshot, stage.start, part)
-    name = run_name(identity.name, identity.uid, occasion)
-    run = next((run for run in stage.snapshot.runs if run.name == name), None)
-    if run is None and stage.current.verification_job == name:
+    check = own_run(stage.snapshot, stage.start, part)
+    run = check.found(stage.snapshot)
+    if run is None and stage.current.verification_job == check.name:
         return _judged(stage, passed=False, message=LOST_MESSAGE)
     if run is None:
-        work = steps_work(identity, verify.steps, spec.connections, verify.timeout)
-        start = StartRun(owner=identity, name=name, occasion=occasion, work=work)
-        return stage.doing(start).becoming(verification_job=name)
+        work = steps_work(check.owner, verify.steps, spec.connections, verify.timeout)
+        return stage.doing(check.start(work)).becoming(verification_job=check.name)
     if not settled(run, stage.now):
-        return stage.becoming(verification_job=name)
+        return stage.becoming(verification_job=check.name)
     passed = run.outcome is not None and run.outcome.good
     return _judged(stage, passed=passed, message=f"{run.name}: {run.message}")
 

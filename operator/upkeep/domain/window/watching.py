@@ -9,11 +9,10 @@ from typing import Final
 
 from upkeep.api.window import Watch, WatchStatus, WindowOccurrence, WindowPhase, WindowSpec
 from upkeep.domain.conditions import Fact
-from upkeep.domain.decision import EventType, StartRun
+from upkeep.domain.decision import EventType
 from upkeep.domain.history import LOST_MESSAGE, settled
 from upkeep.domain.instants import read_instant, read_optional, write_instant
-from upkeep.domain.run import run_name
-from upkeep.domain.window.plan import window_occasion
+from upkeep.domain.window.ownrun import own_run
 from upkeep.domain.window.stage import Stage
 from upkeep.domain.work import steps_work
 
@@ -46,12 +45,9 @@ def _checking(stage: Stage, spec: WindowSpec, watch: Watch) -> Stage:
     following = closed_at + (number + 1) * watch.interval
     if known.last is not None and known.last >= number:
         return stage.waking(following)
-    identity = stage.snapshot.identity
-    occasion = window_occasion(stage.snapshot, stage.start, f"{WATCH}-{number}")
-    name = run_name(identity.name, identity.uid, occasion)
-    work = steps_work(identity, steps, spec.connections, watch.timeout)
-    start = StartRun(owner=identity, name=name, occasion=occasion, work=work)
-    return stage.doing(start).becoming(watch=known.model_copy(update={"job": name, "last": number})).waking(following)
+    check = own_run(stage.snapshot, stage.start, f"{WATCH}-{number}")
+    stage = stage.doing(check.start(steps_work(check.owner, steps, spec.connections, watch.timeout)))
+    return stage.becoming(watch=known.model_copy(update={"job": check.name, "last": number})).waking(following)
 
 
 def _noted(stage: Stage, known: WatchStatus) -> Stage:

@@ -71,6 +71,16 @@ class Space:
             if event["involvedObject"]["name"] == name and event.get("reportingComponent") == "upkeep"
         ]
 
+    def said(self, name: str, reason: str) -> str:
+        """The messages of its Events of this reason, once there is one: an Event is written after the status."""
+        found = until(
+            lambda: [event["message"] for event in self.events_of(name) if event["reason"] == reason],
+            bool,
+            what=f"the Event {reason} of {name}",
+            seconds=PATIENCE,
+        )
+        return " ".join(found)
+
     def ended_run(self, name: str, *, kind: Resource = TASKS, token: str = "", seconds: float = PATIENCE) -> Object:
         """The status once its last run has ended: the one that was asked for by `token`, else any."""
         return until(

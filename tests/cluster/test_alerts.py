@@ -52,7 +52,7 @@ def test_a_window_waits_while_an_alert_fires_then_opens_and_is_silent_as_long_as
     alertmanager.fire("DiskFull", severity="critical", shop="held")
     space.make(window("held", **_sample(work, shop="held")))
     _until_occurrence(space, "held", lambda known: known.get("waitingFor") == "AlertsFiring", "it waits for the alert")
-    assert "DiskFull" in _said(space, "held", "WindowHeld")
+    assert "DiskFull" in space.said("held", "WindowHeld")
     assert alertmanager.silences() == []
 
     alertmanager.fire("DiskFull", severity="critical", shop="held", seconds=0)
@@ -130,10 +130,6 @@ def _until_occurrence(space: Space, name: str, holds: Any, what: str) -> Object:
     )
     assert isinstance(found, dict)
     return found
-
-
-def _said(space: Space, name: str, reason: str) -> str:
-    return " ".join(event["message"] for event in space.events_of(name) if event["reason"] == reason)
 
 
 def _service() -> Object:

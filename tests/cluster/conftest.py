@@ -4,7 +4,7 @@ import secrets
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import yaml
@@ -16,6 +16,7 @@ from cluster.kubectl import Kubectl, read
 from cluster.server import NAMESPACES, Server
 from cluster.space import MARK, Space, own_space
 from cluster.timing import HEADING, Timings
+from cluster.together import Together
 from cluster.waiting import until
 from lab import access as lab_access
 from lab import tools
@@ -32,16 +33,35 @@ OWNED_BY_THE_RELEASE: Final = {
 
 
 HOME_BUILT: Final = "home_built"
+ALONE: Final = "alone"
+LONGEST: Final = "longest"
+MEASURED: Final = "measured"
 TIMINGS: Final = pytest.StashKey[Timings]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[TIMINGS] = Timings()
     config.addinivalue_line("markers", f"{HOME_BUILT}: needs a cluster whose processes run on this machine")
+    config.addinivalue_line("markers", f"{ALONE}: stops the operator that serves the whole cluster")
+    config.addinivalue_line("markers", f"{LONGEST}: mostly waits, so that it begins before all others")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker hands what it measured to the process that prints it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[MEASURED] = session.config.stash[TIMINGS].rows
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - xdist has no types for its workers
+    """Take over what a worker measured; one that crashed has nothing to hand over."""
+    measured = getattr(node, "workeroutput", {}).get(MEASURED, ())
+    node.config.stash[TIMINGS].rows += [(topic, what, seconds) for topic, what, seconds in measured]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only the home-built cluster can show, where another one is tested."""
+    """Begin with what takes longest; leave out what only the home-built cluster can show, where another is tested."""
+    items.sort(key=lambda item: item.get_closest_marker(LONGEST) is None)
     marked = [item for item in items if item.get_closest_marker(HOME_BUILT)]
     if not marked or _home_built():
         return
@@ -96,18 +116,24 @@ def server(credentials: tuple[str, ssl.SSLContext]) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def upkeep(server: Server, access: ClusterAccess, definitions: None) -> Iterator[Installation]:  # noqa: ARG001 - first
+def upkeep(
+    server: Server,
+    access: ClusterAccess,
+    definitions: None,  # noqa: ARG001 - they come first
+    testrun_uid: str,
+) -> Iterator[Installation]:
     """Upkeep as it is in this tree, serving the whole cluster; removed again where the tests brought it."""
     found = Installation(server, access)
-    present = found.present()
-    found.bring()
-    yield found
-    assert "An unexpected error" not in found.logs(), "see the operator's log"
-    if not present:
+
+    def remove() -> None:
         # A window that is open holds its namespace until it has been brought to its end.
         left = f"{MARK}=true"
         until(lambda: server.list(NAMESPACES, selector=left), lambda n: not n, what="the tests are gone", seconds=90)
         found.remove()
+
+    with Together(testrun_uid, "upkeep").holding(present=found.present, bring=found.bring, remove=remove):
+        yield found
+        assert "An unexpected error" not in found.logs(), "see the operator's log"
 
 
 @pytest.fixture(scope="module")
@@ -118,23 +144,30 @@ def space(server: Server, upkeep: Installation) -> Iterator[Space]:  # noqa: ARG
 
 
 @pytest.fixture(scope="session")
-def definitions(kubectl: Kubectl) -> Iterator[None]:
+def definitions(kubectl: Kubectl, testrun_uid: str) -> Iterator[None]:
     """Our custom resource definitions as they are in this tree; removed again where the tests brought them.
 
     They are applied as Helm applies them for the release `upkeep`, so that it finds its own when it comes or goes on.
     """
-    present = "upkeep.dev" in kubectl.run("get", "customresourcedefinitions", "--output=name")
-    if kubectl.attempt("diff", "--server-side", "--force-conflicts", f"--filename={DEFINITIONS}").returncode != 0:
-        found = read(*DEFINITIONS.glob("*.yaml"))
-        for definition in found:
-            definition["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "Helm"
-            definition["metadata"]["annotations"] = OWNED_BY_THE_RELEASE
-        apply = ("apply", "--server-side", "--force-conflicts", "--field-manager=helm", "--filename=-")
-        kubectl.run(*apply, stdin=yaml.safe_dump_all(found))
-    kubectl.run("wait", "--for=condition=Established", f"--filename={DEFINITIONS}", "--timeout=30s")
-    yield
-    if not present:
+
+    def present() -> bool:
+        return "upkeep.dev" in kubectl.run("get", "customresourcedefinitions", "--output=name")
+
+    def bring() -> None:
+        if kubectl.attempt("diff", "--server-side", "--force-conflicts", f"--filename={DEFINITIONS}").returncode != 0:
+            found = read(*DEFINITIONS.glob("*.yaml"))
+            for definition in found:
+                definition["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "Helm"
+                definition["metadata"]["annotations"] = OWNED_BY_THE_RELEASE
+            apply = ("apply", "--server-side", "--force-conflicts", "--field-manager=helm", "--filename=-")
+            kubectl.run(*apply, stdin=yaml.safe_dump_all(found))
+        kubectl.run("wait", "--for=condition=Established", f"--filename={DEFINITIONS}", "--timeout=30s")
+
+    def remove() -> None:
         kubectl.run("delete", f"--filename={DEFINITIONS}")
+
+    with Together(testrun_uid, "definitions").holding(present=present, bring=bring, remove=remove):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from bench.plane import home_of
 from lab.home import TREE, Home
 from lab.process import records
 
+pytestmark = pytest.mark.longest
+
 SCHEDULES: Final = 50
 CONTESTANTS: Final = ("CronJob, default limits", "CronJob, lifted limits", "bare client", "Upkeep")
 NUMBER: Final = re.compile(r"\d+(\.\d+)?%?")

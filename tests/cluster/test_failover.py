@@ -20,6 +20,8 @@ from upkeep.cluster.lease import LeaseTimes
 from upkeep.cluster.resources import INGRESSES, PODS, TASKS, WINDOWS
 from upkeep.domain.maintenance import semantically_equal
 
+pytestmark = pytest.mark.alone
+
 TOPIC: Final = "Failover (17 s at most after SIGKILL, 3 s after SIGTERM)"
 KILLED: Final = 17.0
 TOLD: Final = 3.0

@@ -15,6 +15,8 @@ from upkeep.cluster.resources import DEPLOYMENTS, INGRESSES, WINDOWS
 from upkeep.domain.maintenance import MODE_LABEL
 from upkeep.resources.page import PAGES
 
+pytestmark = pytest.mark.alone
+
 HOST: Final = "uninstalled.localhost"
 
 

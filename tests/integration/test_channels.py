@@ -10,8 +10,9 @@ from typing import Final
 import pytest
 
 from integration.receivers import Hook, Mailbox, hook, mailbox
+from upkeep.configuration import ConfigurationError
 from upkeep.domain.notices import Delivery, Message, Receipt
-from upkeep.notify.channels import Channel, ChannelsError, read_channels
+from upkeep.notify.channels import Channel, read_channels
 from upkeep.notify.sender import send
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # a plugin of Apprise
@@ -162,13 +163,15 @@ def test_channels_are_read_from_a_file(tmp_path: Path) -> None:
         (f"ops: {{url: '{SECRET}'}}", "ops.url: String should match"),
         (f"Ops Slack: {{url: 'slack://{SECRET}'}}", "Ops Slack"),
         (f"ops: [{SECRET}", "is not YAML"),
+        (f"ops: {{url: 'slack://there', 'slack://{SECRET}': now}}", "ops.…: Extra inputs"),
+        (f"'slack://{SECRET}': {{url: 'slack://there'}}", "…: String should match"),
     ],
 )
 def test_a_wrong_file_is_told_without_what_stands_in_it(tmp_path: Path, content: str, complaint: str) -> None:
     file = tmp_path / "channels.yaml"
     file.write_text(content)
 
-    with pytest.raises(ChannelsError) as problem:
+    with pytest.raises(ConfigurationError) as problem:
         read_channels(file)
 
     assert complaint in str(problem.value)
@@ -176,5 +179,5 @@ def test_a_wrong_file_is_told_without_what_stands_in_it(tmp_path: Path, content:
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ChannelsError, match="cannot be read: No such file"):
+    with pytest.raises(FileNotFoundError):
         read_channels(tmp_path / "channels.yaml")

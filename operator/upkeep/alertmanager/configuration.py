@@ -8,18 +8,14 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
-import yaml
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from upkeep.actions.fields import LabelName, Model
+from upkeep.configuration import ConfigurationError, read_entries
 
 _LABEL: Final = r"^([a-zA-Z_][a-zA-Z0-9_]*)?$"
-
-
-class ConfigurationError(ValueError):
-    """The configuration of the Alertmanagers cannot be used; the message says where and why."""
 
 
 class _BasicAuth(Model):
@@ -84,19 +80,9 @@ def read_endpoints(path: Path) -> Mapping[str, Endpoint]:
         ConfigurationError: the file, or one that it names, cannot be read or is wrong.
     """
     try:
-        raw: Any = yaml.safe_load(path.read_text())
-        entries = _FILE.validate_python(raw or {})
+        entries = read_entries(path, _FILE, form="name: {url: …}")
     except FileNotFoundError:
         return {}
-    except OSError as problem:
-        msg = f"{path} cannot be read: {problem.strerror}"
-        raise ConfigurationError(msg) from problem
-    except (UnicodeDecodeError, yaml.YAMLError):
-        msg = f"{path} is not YAML"
-        raise ConfigurationError(msg) from None
-    except ValidationError as problem:
-        msg = f"{path}: {_explained(problem)}"
-        raise ConfigurationError(msg) from None
     return {name: _endpoint(path.parent, name, entry) for name, entry in entries.items()}
 
 
@@ -125,13 +111,6 @@ def _endpoint(directory: Path, name: str, entry: _Entry) -> Endpoint:
         tls=tls,
         namespace_label=entry.namespace_label,
     )
-
-
-def _explained(problem: ValidationError) -> str:
-    """Where it is wrong and how, without what stands there: that may be a secret in the wrong place."""
-    first = problem.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the file"
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
 
 
 _FILE: Final = TypeAdapter(dict[LabelName, _Entry])

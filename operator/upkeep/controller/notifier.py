@@ -21,11 +21,12 @@ from upkeep.api.window.notices import Notice, NoticeState
 from upkeep.cluster.cache import Cache, Key
 from upkeep.cluster.client import Object
 from upkeep.cluster.resources import WINDOWS
+from upkeep.configuration import ConfigurationError
 from upkeep.controller.metrics import Metrics
 from upkeep.controller.queue import WorkQueue
 from upkeep.domain.notices import Attempt, Delivery, Message, NoticeKey, Post, Receipt, SendNotice
 from upkeep.domain.notices.farewell import farewell
-from upkeep.notify.channels import Channel, ChannelsError, read_channels
+from upkeep.notify.channels import Channel, read_channels
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ class Notifier:
             return False
         try:
             channels = read_channels(self._file)
-        except ChannelsError as problem:
+        except (FileNotFoundError, ConfigurationError) as problem:
             if str(problem) != self._complaint:
                 logger.warning("The channels stay as they were: %s", problem)
             self._complaint = str(problem)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from upkeep.alertmanager.configuration import ConfigurationError, Endpoint, read_endpoints
+from upkeep.alertmanager.configuration import Endpoint, read_endpoints
 from upkeep.cluster.lease import LeaseTimes, LeaseTimesError
+from upkeep.configuration import ConfigurationError
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _WHOLE: Final = re.compile(r"[0-9]{1,9}")

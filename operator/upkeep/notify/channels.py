@@ -7,16 +7,12 @@ from the file.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from upkeep.actions.fields import LabelName, Model
-
-
-class ChannelsError(ValueError):
-    """The file of channels cannot be used; the message says where and why, and never what stands there."""
+from upkeep.configuration import read_entries
 
 
 class _Entry(Model):
@@ -51,35 +47,17 @@ def read_channels(path: Path) -> Mapping[str, Channel]:
     """The channels of a YAML file, by name.
 
     Raises:
-        ChannelsError: the file cannot be read or is wrong.
+        FileNotFoundError: there is no such file.
+        ConfigurationError: it cannot be read or is wrong.
     """
-    try:
-        raw: Any = yaml.safe_load(path.read_text())
-        entries = _FILE.validate_python(raw or {})
-    except OSError as problem:
-        msg = f"{path} cannot be read: {problem.strerror}"
-        raise ChannelsError(msg) from None
-    except (UnicodeDecodeError, yaml.YAMLError):
-        msg = f"{path} is not YAML"
-        raise ChannelsError(msg) from None
-    except ValidationError as problem:
-        msg = f"{path}: {_explained(problem)}"
-        raise ChannelsError(msg) from None
     return {
         name: Channel(
             name=name,
             url=entry.url,
             namespaces=None if entry.namespaces is None else frozenset(entry.namespaces),
         )
-        for name, entry in entries.items()
+        for name, entry in read_entries(path, _FILE, form="name: {url: …}").items()
     }
-
-
-def _explained(problem: ValidationError) -> str:
-    """Where it is wrong and how, without the value: that may be a secret."""
-    first = problem.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(part) for part in first["loc"][:2]) or "the file"
-    return f"{place}: {first['msg']}; write `name: {{url: …}}`"
 
 
 _FILE: Final = TypeAdapter(dict[LabelName, _Entry])

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from upkeep.alertmanager.configuration import ConfigurationError, read_endpoints
+from upkeep.alertmanager.configuration import read_endpoints
+from upkeep.configuration import ConfigurationError
 
 
 @pytest.fixture

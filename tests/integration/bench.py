@@ -55,6 +55,12 @@ class Bench:
         self.secret("cache", password=redisserver.PASSWORD)
         return "cache"
 
+    def as_redis_user(self, server: redisserver.RedisServer, *rules: str) -> None:
+        """Let the connection `cache` use a user that may do only what the rules of its ACL allow."""
+        password = "watcher-password"  # noqa: S105 - of a user that lives for one test
+        server.command("ACL", "SETUSER", "watcher", "reset", "on", f">{password}", *rules)
+        self.secret("cache", username="watcher", password=password)
+
     def repository_secret(self, password: str = "repository-password") -> Path:  # noqa: S107 - of test repositories
         """Mount the Secret of a restic repository; returns the file with the password."""
         self.secret("repository", password=password)

@@ -36,6 +36,12 @@ def redis_server() -> Iterator[redisserver.RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[list[redisserver.RedisServer]]:
+    with redisserver.running_cluster() as servers:
+        yield servers
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)

@@ -2,9 +2,11 @@
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import Any, Final
 
 import redis
@@ -13,6 +15,10 @@ from integration.certificate import Certificate
 from integration.loopback import free_port
 
 PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of servers that live for one test session
+_TEXT: Final[dict[str, Any]] = {"decode_responses": True, "encoding_errors": "surrogateescape"}
+_PATIENCE_SECONDS: Final = 20
+_CLUSTER_SIZE: Final = 3
+_SLOTS: Final = 16384
 _READY: Final = "Ready to accept connections"
 
 
@@ -23,18 +29,25 @@ class RedisServer:
     host: str
     port: int
 
-    def command(self, *words: str) -> Any:  # noqa: ANN401 - every command answers something else
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return f"{self.host}:{self.port}"
+
+    def command(self, *words: str | bytes) -> Any:  # noqa: ANN401 - every command answers something else
         """Run one command as the default user."""
-        with redis.Redis(host=self.host, port=self.port, password=PASSWORD, decode_responses=True) as client:
+        with redis.Redis(host=self.host, port=self.port, password=PASSWORD, **_TEXT) as client:
             return client.execute_command(*words)
 
 
 @contextmanager
-def running_redis(certificate: Certificate | None = None) -> Iterator[RedisServer]:
+def running_redis(certificate: Certificate | None = None, *options_of_its_own: str) -> Iterator[RedisServer]:
     """A fresh server, stopped and removed afterwards; with a certificate it speaks only TLS."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="upkeep-redis-") as directory:
         options = ["--bind", "127.0.0.1", "--requirepass", PASSWORD, "--save", "", "--dir", directory]
+        options += ["--repl-diskless-sync-delay", "0"]
+        options += options_of_its_own
         if certificate is None:
             options += ["--port", str(port)]
         else:
@@ -53,3 +66,37 @@ def running_redis(certificate: Certificate | None = None) -> Iterator[RedisServe
         finally:
             process.terminate()
             process.communicate(timeout=10)
+
+
+@contextmanager
+def running_replica(primary: RedisServer) -> Iterator[RedisServer]:
+    """A replica that has copied its primary."""
+    link = ["--replicaof", f"{primary.host} {primary.port}", "--masterauth", PASSWORD]
+    with running_redis(None, *link) as replica:
+        _until(lambda: replica.command("INFO", "replication")["master_link_status"] == "up")
+        yield replica
+
+
+@contextmanager
+def running_cluster() -> Iterator[list[RedisServer]]:
+    """Three primaries that share the slots of a Redis Cluster; sorted by port, the slots too."""
+    with ExitStack() as stack:
+        servers = []
+        for _ in range(_CLUSTER_SIZE):
+            own = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-announce-ip", "127.0.0.1"]
+            servers.append(stack.enter_context(running_redis(None, *own)))
+        servers.sort(key=lambda server: server.port)
+        bounds = [number * _SLOTS // _CLUSTER_SIZE for number in range(_CLUSTER_SIZE + 1)]
+        for server, first, end in zip(servers, bounds, bounds[1:], strict=False):
+            server.command("CLUSTER", "ADDSLOTSRANGE", str(first), str(end - 1))
+            bus = server.command("CONFIG", "GET", "cluster-port")["cluster-port"]
+            servers[0].command("CLUSTER", "MEET", server.host, str(server.port), bus)
+        _until(lambda: all("cluster_state:ok" in str(server.command("CLUSTER", "INFO")) for server in servers))
+        yield servers
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < end, "the servers did not find each other"
+        Event().wait(0.05)

@@ -13,7 +13,6 @@ from upkeep.actions.contract import Outcome, Severity
 from upkeep.actions.redis.memory import RedisMemory
 
 CHECK = RedisMemory(connection="cache")
-WATCHER_PASSWORD = "watcher-password"  # noqa: S105 - of a user that lives for one test
 _MEBIBYTE = 1024 * 1024
 
 
@@ -71,18 +70,23 @@ async def test_fragmentation_is_judged_only_where_it_matters(server: RedisServer
     assert [finding.check_id for finding in judged.findings] == ["redis.memory.fragmentation"]
 
 
+async def test_every_node_of_a_cluster_is_judged(redis_cluster: list[RedisServer], bench: Bench) -> None:
+    bench.connect_redis(redis_cluster[0])
+    report = await bench.report(CHECK)
+    assert {finding.object for finding in report.findings} == {node.label for node in redis_cluster}
+    assert "the fullest of 3 servers" in report.steps[0].message
+
+
 async def test_the_least_privileges_are_enough(server: RedisServer, bench: Bench) -> None:
-    server.command("ACL", "SETUSER", "watcher", "on", f">{WATCHER_PASSWORD}", "+info", "+select")
     bench.connect_redis(server, database=1)
-    bench.secret("cache", username="watcher", password=WATCHER_PASSWORD)
+    bench.as_redis_user(server, "+info", "+select")
     step = await bench.step(CHECK)
     assert step.outcome is Outcome.OK, step.message
 
 
 async def test_a_user_that_may_not_ask_is_unknown(server: RedisServer, bench: Bench) -> None:
-    server.command("ACL", "SETUSER", "watcher", "on", f">{WATCHER_PASSWORD}", "+ping")
     bench.connect_redis(server)
-    bench.secret("cache", username="watcher", password=WATCHER_PASSWORD)
+    bench.as_redis_user(server, "+ping")
     step = await bench.step(CHECK)
     assert step.outcome is Outcome.UNKNOWN
     assert "info" in step.message

@@ -16,6 +16,9 @@ _CASES = [
     ("postgresDeadTuples", {"connection": "db", "warningRatio": 0.5}, "criticalRatio must not be below warningRatio"),
     ("postgresBloat", {"connection": "db", "threshold": 0.5}, "greater than or equal to 1"),
     ("redisMemory", {"connection": "c", "warningPercent": 99}, "criticalPercent must not be below warningPercent"),
+    ("redisPing", {"connection": "c", "warningMilliseconds": 2000}, "criticalMilliseconds must not be below"),
+    ("redisInfo", {"connection": "c", "criticalClientsPercent": 50}, "criticalClientsPercent must not be below"),
+    ("redisSlowlog", {"connection": "c", "criticalMilliseconds": 50}, "criticalMilliseconds must not be below"),
     ("httpCheck", {"url": "http://shop/", "warningAfter": "3s"}, "criticalAfter must not be below warningAfter"),
     ("httpCheck", {"url": "http://shop/", "method": "HEAD", "bodyContains": "ok"}, "a HEAD request has no body"),
     ("httpCheck", {"url": "http://shop/", "method": "POST"}, "'GET' or 'HEAD'"),
@@ -42,6 +45,9 @@ def test_a_mistake_is_explained(name: str, parameters: dict[str, Any], message: 
         ("postgresDeadTuples", {"connection": "db", "warningRatio": 0.2, "criticalRatio": 0.2}),
         ("postgresBloat", {"connection": "db"}),
         ("redisMemory", {"connection": "cache"}),
+        ("redisPing", {"connection": "cache", "warningMilliseconds": 0.5}),
+        ("redisInfo", {"connection": "cache", "restartedWithin": "0s"}),
+        ("redisSlowlog", {"connection": "cache", "since": "1h"}),
         ("httpCheck", {"url": "https://shop.shop.svc:8443/health?deep=1#top", "criticalAfter": "1m", "samples": 50}),
         ("httpCheck", {"url": "http://[::1]:8080"}),
     ],
@@ -52,7 +58,15 @@ def test_what_is_right_survives_the_way_to_the_job(name: str, parameters: dict[s
 
 
 def test_every_rule_of_an_action_has_a_message_for_people() -> None:
-    for name in ("postgresVacuum", "postgresDeadTuples", "redisMemory", "httpCheck"):
+    for name in (
+        "postgresVacuum",
+        "postgresDeadTuples",
+        "redisMemory",
+        "redisPing",
+        "redisInfo",
+        "redisSlowlog",
+        "httpCheck",
+    ):
         rules = find(name).rules()
         assert rules
         assert all(rule["rule"] and rule["message"] for rule in rules)

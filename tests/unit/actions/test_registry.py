@@ -29,7 +29,10 @@ def test_the_actions_are_there() -> None:
         "postgresBloat",
         "postgresDeadTuples",
         "postgresVacuum",
+        "redisInfo",
         "redisMemory",
+        "redisPing",
+        "redisSlowlog",
     }
 
 

@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import ceil
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Duration, Rule, format_duration
+from upkeep.actions.percentile import percentile
 
 if TYPE_CHECKING:
     from httpx import AsyncClient, HTTPError
@@ -155,7 +155,7 @@ class HttpCheck(Action):
         return ""
 
     def _result(self, samples: Sequence[_Sample]) -> Result:
-        p95 = percentile_95([sample.seconds for sample in samples])
+        p95 = percentile([sample.seconds for sample in samples], 95)
         faults = Counter(sample.fault for sample in samples if sample.fault)
         failed = faults.total()
         metrics = {
@@ -198,11 +198,6 @@ class HttpCheck(Action):
                 recommendation=advice,
             )
         ]
-
-
-def percentile_95(values: Sequence[float]) -> float:
-    """The 95th percentile by nearest rank: the smallest value that 95 percent of all values do not exceed."""
-    return sorted(values)[ceil(0.95 * len(values)) - 1]
 
 
 def _trust(url: str) -> ssl.SSLContext:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import LabelName, Rule
-from upkeep.actions.redis.session import session
+from upkeep.actions.redis.session import sessions
 
 _MEBIBYTE: Final = 1024 * 1024
 _ORDER: Final = "criticalPercent must not be below warningPercent"
@@ -38,7 +38,7 @@ class Memory:
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> "Memory":
-        """Read it from the answers to INFO memory and INFO stats."""
+        """Read it from the answer to INFO."""
         used = int(info["used_memory"])
         return cls(
             used=used,
@@ -59,7 +59,8 @@ class Memory:
 class RedisMemory(Action):
     """Reports memory use against maxmemory, fragmentation and evictions.
 
-    Locks: none. Privileges: INFO, for example `ACL SETUSER upkeep on >PASSWORD +info +select`.
+    Where the connection points to a node of a Redis Cluster, every node is asked, by the address that it announces.
+    Locks: none. Privileges: `ACL SETUSER upkeep on >PASSWORD +info +select`, for a cluster also `+cluster|nodes`.
     Source of the defaults: 80 and 95 percent leave time to act before keys are evicted or writes refused; the Redis
     documentation (INFO, "Memory optimization") calls a fragmentation ratio over 1.5 high, which says
     little while less than some 100 MiB is used.
@@ -102,30 +103,36 @@ class RedisMemory(Action):
             ActionError: no connection.
             UncheckableError: the user may not run INFO.
         """
-        async with session(context, self.connection) as client:
-            memory = Memory.of({**await client.info("memory"), **await client.info("stats")})
+        async with sessions(context, self.connection) as nodes:
+            memories = {node.name: Memory.of(node.info) for node in nodes}
+        fullest = max(memories.values(), key=lambda memory: (memory.percent, memory.used))
         metrics = {
-            "used_bytes": float(memory.used),
-            "peak_bytes": float(memory.peak),
-            "limit_bytes": float(memory.limit),
-            "used_percent": round(memory.percent, 2),
-            "fragmentation_ratio": memory.fragmentation,
-            "evicted_keys": float(memory.evicted),
+            "used_bytes": float(sum(memory.used for memory in memories.values())),
+            "peak_bytes": float(sum(memory.peak for memory in memories.values())),
+            "limit_bytes": float(sum(memory.limit for memory in memories.values())),
+            "used_percent": round(fullest.percent, 2),
+            "fragmentation_ratio": max(memory.fragmentation for memory in memories.values()),
+            "evicted_keys": float(sum(memory.evicted for memory in memories.values())),
         }
+        of_all = f" (the fullest of {len(memories)} servers)" if len(memories) > 1 else ""
         return Result(
             outcome=Outcome.OK,
-            message=_summary(memory),
-            findings=[*self._use(memory), *self._fragmentation(memory)],
+            message=f"{_summary(fullest)}{of_all}",
+            findings=[
+                finding
+                for name, memory in memories.items()
+                for finding in (*self._use(name, memory), *self._fragmentation(name, memory))
+            ],
             metrics=metrics,
         )
 
-    def _use(self, memory: Memory) -> list[Finding]:
+    def _use(self, name: str, memory: Memory) -> list[Finding]:
         if not memory.limit:
             return [
                 Finding(
                     check_id="redis.memory.no-limit",
                     severity=Severity.INFO,
-                    object=self.connection,
+                    object=name,
                     observed=memory.used,
                     threshold=0,
                     unit="bytes",
@@ -140,7 +147,7 @@ class RedisMemory(Action):
             Finding(
                 check_id="redis.memory.used",
                 severity=Severity.CRITICAL if critical else Severity.WARNING,
-                object=self.connection,
+                object=name,
                 observed=round(memory.percent, 2),
                 threshold=self.critical_percent if critical else self.warning_percent,
                 unit="percent",
@@ -149,7 +156,7 @@ class RedisMemory(Action):
             )
         ]
 
-    def _fragmentation(self, memory: Memory) -> list[Finding]:
+    def _fragmentation(self, name: str, memory: Memory) -> list[Finding]:
         judged = memory.used >= self.fragmentation_min_mebibytes * _MEBIBYTE
         if not judged or memory.fragmentation < self.fragmentation_ratio:
             return []
@@ -157,7 +164,7 @@ class RedisMemory(Action):
             Finding(
                 check_id="redis.memory.fragmentation",
                 severity=Severity.WARNING,
-                object=self.connection,
+                object=name,
                 observed=memory.fragmentation,
                 threshold=self.fragmentation_ratio,
                 unit="ratio",

@@ -1,0 +1,134 @@
+"""Tells whether Redis answers, how fast, and whether replication and the cluster hold together."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, ClassVar, Final, Self
+
+from pydantic import Field, model_validator
+
+from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
+from upkeep.actions.fields import LabelName, Rule
+from upkeep.actions.percentile import percentile
+from upkeep.actions.redis.session import Node, sessions
+
+_ORDER: Final = "criticalMilliseconds must not be below warningMilliseconds"
+_PERCENT: Final = 95
+
+
+class RedisPing(Action):
+    """Pings Redis and looks at the links between servers: a replica's to its primary, a cluster's coverage of slots.
+
+    Where the connection points to a node of a Redis Cluster, every node is asked, by the address that it announces.
+    Locks: none. Privileges: `ACL SETUSER upkeep on >PASSWORD +ping +info +select`, for a cluster also
+    `+cluster|nodes +cluster|info`. Source of the defaults: Redis answers within a network round trip, usually below
+    1 ms; 100 ms is what people begin to notice, 1 s breaks their flow of thought (Nielsen, Response Times: The 3
+    Important Limits).
+    """
+
+    action_name: ClassVar[str] = "redisPing"
+
+    connection: LabelName
+    """Name of a Redis connection."""
+    samples: Annotated[int, Field(ge=1, le=100)] = 10
+    """How many times each server is pinged; the 95th percentile of the times is compared with the thresholds."""
+    warning_milliseconds: Annotated[float, Field(ge=0, le=60000)] = 100
+    """Answering time from which on it is a warning."""
+    critical_milliseconds: Annotated[float, Field(ge=0, le=60000)] = 1000
+    """Answering time from which on it is critical."""
+
+    @classmethod
+    def rules(cls) -> Sequence[Rule]:
+        """Critical is at least as much as warning."""
+        return (
+            {
+                "rule": "(has(self.warningMilliseconds) ? self.warningMilliseconds : 100.0) <= "
+                "(has(self.criticalMilliseconds) ? self.criticalMilliseconds : 1000.0)",
+                "message": _ORDER,
+            },
+        )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.warning_milliseconds > self.critical_milliseconds:
+            raise ValueError(_ORDER)
+        return self
+
+    async def run(self, context: Context) -> Result:
+        """Ping every server, one after the other.
+
+        Raises:
+            ActionError: a server does not answer.
+            UncheckableError: the user may not ask.
+        """
+        async with sessions(context, self.connection) as nodes:
+            slowest = {node.name: await self._p95(node) for node in nodes}
+            state = await _cluster_state(nodes[0]) if nodes and nodes[0].cluster else {}
+        findings = [
+            *self._slow(slowest),
+            *(finding for node in nodes for finding in _link(node)),
+            *_coverage(self.connection, state),
+        ]
+        worst = max(slowest.values(), default=0.0)
+        servers = "1 server answers" if len(nodes) == 1 else f"{len(nodes)} servers answer"
+        return Result(
+            outcome=Outcome.OK,
+            message=f"{servers}, p95 {worst:.2f} ms",
+            findings=findings,
+            metrics={"servers": float(len(nodes)), "p95_milliseconds": round(worst, 3)},
+        )
+
+    async def _p95(self, node: Node) -> float:
+        taken = []
+        for _ in range(self.samples):
+            begun = time.monotonic()
+            await node.ask("PING")
+            taken.append((time.monotonic() - begun) * 1000)
+        return percentile(taken, _PERCENT)
+
+    def _slow(self, slowest: Mapping[str, float]) -> Iterator[Finding]:
+        for name, taken in slowest.items():
+            if taken < self.warning_milliseconds:
+                continue
+            critical = taken >= self.critical_milliseconds
+            yield Finding(
+                check_id="redis.ping.slow",
+                severity=Severity.CRITICAL if critical else Severity.WARNING,
+                object=name,
+                observed=round(taken, 3),
+                threshold=self.critical_milliseconds if critical else self.warning_milliseconds,
+                unit="milliseconds",
+                recommendation="look for slow commands (redisSlowlog), for swapping and for a busy CPU or network",
+            )
+
+
+async def _cluster_state(node: Node) -> Mapping[str, str]:
+    answer = str(await node.ask("CLUSTER", "INFO"))
+    return dict(line.split(":", 1) for line in answer.splitlines() if ":" in line)
+
+
+def _coverage(connection: str, state: Mapping[str, str]) -> Iterator[Finding]:
+    if state and state.get("cluster_state") != "ok":
+        covered = int(state.get("cluster_slots_ok", 0))
+        yield Finding(
+            check_id="redis.ping.cluster",
+            severity=Severity.CRITICAL,
+            object=connection,
+            observed=covered,
+            threshold=16384,
+            unit="slots",
+            recommendation="the cluster refuses queries: bring the failed nodes back, or fail over to their replicas",
+        )
+
+
+def _link(node: Node) -> Iterator[Finding]:
+    if not node.primary and node.info.get("master_link_status") != "up":
+        yield Finding(
+            check_id="redis.ping.replication",
+            severity=Severity.CRITICAL,
+            object=node.name,
+            observed=float(node.info.get("master_link_down_since_seconds", 0)),
+            threshold=0,
+            unit="seconds",
+            recommendation="the replica has lost its primary and serves old data: check the primary, its password and "
+            "the network between them",
+        )

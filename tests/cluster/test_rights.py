@@ -21,6 +21,8 @@ NOT_USED_HERE: Final[dict[Right, str]] = {
     ("gateway.networking.k8s.io", "httproutes", "patch"): "nothing here is served by a route; test_routes does that",
     ("traefik.io", "ingressroutes", "get"): "nothing here is served by a route; test_routes does that",
     ("traefik.io", "ingressroutes", "patch"): "nothing here is served by a route; test_routes does that",
+    ("gateway.networking.k8s.io", "httproutes", "watch"): "not where the cluster does not know the kind",
+    ("traefik.io", "ingressroutes", "watch"): "not where the cluster does not know the kind",
     ("batch", "jobs", "patch"): "to stop what still runs when its window ends: tests/cluster/test_window_course.py",
     ("apps", "deployments", "patch"): "a page that is there already: after a crash between page and status",
     ("", "services", "patch"): "a page that is there already: after a crash between page and status",

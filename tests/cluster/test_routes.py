@@ -19,6 +19,7 @@ from lab.access import ClusterAccess
 from lab.controlplane import ADMIN
 from upkeep.api.window import Request
 from upkeep.cluster.resources import HTTP_ROUTES, INGRESS_ROUTES, INGRESSES, PODS, WINDOWS, Resource
+from upkeep.domain.byhand import REQUEST_ANNOTATION, SERVED_ANNOTATION
 from upkeep.domain.maintenance import MODE_LABEL, holders, semantically_equal
 from upkeep.domain.window.requests import REQUESTED_BY
 
@@ -63,6 +64,7 @@ WAYS: Final = {
 }
 ROUTES: Final = [name for name, way in WAYS.items() if way.kind != INGRESSES]
 CONTOURS_ROUTE: Final = ["HTTPRoute through Contour"]
+BY_HAND: Final = [*CONTOURS_ROUTE, "IngressRoute through Traefik"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,10 @@ class Shop:
     def put_on_page(self) -> None:
         self.window("tonight")
         self.answers(httpx.codes.SERVICE_UNAVAILABLE, seconds=60)
+
+    def annotate(self, request: str | None) -> None:
+        """`kubectl annotate httproute shop upkeep.dev/maintenance=30m`."""
+        self.space.change(self.way.kind, "shop", {"metadata": {"annotations": {REQUEST_ANNOTATION: request}}})
 
     def end(self, name: str = "tonight") -> None:
         """End it in order: its page stays for as long as routers may still send somebody there."""
@@ -202,6 +208,47 @@ def test_what_a_deployment_tool_changes_meanwhile_is_kept(shop: Shop, kubectl: K
     after = shop.route()
     assert after["metadata"]["labels"] == {"team": "shop", "release": "2"}
     assert [ref["name"] for ref in after["spec"]["rules"][1]["backendRefs"]] == ["shop"]
+
+
+@pytest.mark.parametrize("shop", BY_HAND, indirect=True)
+def test_an_annotation_puts_a_route_on_the_page_by_hand_and_its_removal_brings_it_back(
+    shop: Shop, timings: Timings, request: pytest.FixtureRequest
+) -> None:
+    before = shop.route()
+    way, watch = request.node.callspec.params["shop"], Stopwatch()
+    shop.annotate("30m")
+    shop.answers(httpx.codes.SERVICE_UNAVAILABLE, seconds=60)
+    timings.note(TOPIC, f"{way}: annotation → users see the page", watch.stop())
+    (window,) = shop.space.all(WINDOWS)
+    assert [owner["kind"] for owner in window["metadata"]["ownerReferences"]] == [shop.way.kind.kind]
+
+    watch = Stopwatch()
+    shop.annotate(None)
+    shop.answers(httpx.codes.OK)
+    timings.note(TOPIC, f"{way}: annotation removed → the application answers", watch.stop())
+
+    after = until(
+        shop.route,
+        lambda route: SERVED_ANNOTATION not in route["metadata"].get("annotations", {}),
+        what="nothing is noted any more",
+        seconds=PATIENCE,
+    )
+    assert semantically_equal(before, after)
+    shop.space.remove(shop.way.kind, "shop")
+    until(lambda: shop.space.all(WINDOWS), lambda left: not left, what="its window goes with it", seconds=60)
+
+
+@pytest.mark.parametrize("shop", BY_HAND, indirect=True)
+def test_by_hand_a_route_is_back_when_the_time_is_over_and_what_is_no_duration_is_said(shop: Shop) -> None:
+    shop.annotate("soon")
+    shop.space.said("shop", "MaintenanceNotUnderstood")
+    assert shop.answer() == httpx.codes.OK
+
+    shop.annotate("10s")
+    shop.answers(httpx.codes.SERVICE_UNAVAILABLE, seconds=60)
+
+    shop.answers(httpx.codes.OK)
+    assert shop.route()["metadata"]["annotations"][REQUEST_ANNOTATION] == "10s"
 
 
 @pytest.mark.parametrize("shop", CONTOURS_ROUTE, indirect=True)

@@ -1,5 +1,6 @@
-"""Maintenance by hand: an annotation on an Ingress opens a window of its own, once, and its removal ends it."""
+"""Maintenance by hand: an annotation on an Ingress or a route opens a window of its own, once; its removal ends it."""
 
+from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -7,21 +8,22 @@ from typing import Any, Final
 import pytest
 
 from fakeapi.objects import Json
-from replicas import windows
+from fakeapi.resources import ROUTES
+from replicas import routes, windows
 from replicas.replica import Nursery
-from replicas.stage import TEAM, Stage, instant
+from replicas.stage import TEAM, Stage, instant, opened
 from replicas.story import KILLED_AFTER, KILLED_BEFORE, Disturbance, Story, retell
 from upkeep.domain.byhand import REQUEST_ANNOTATION as REQUEST
 from upkeep.domain.byhand import SERVED_ANNOTATION as SERVED
 from upkeep.domain.instants import read_instant
-from upkeep.domain.maintenance import UNTIL_ANNOTATION
+from upkeep.domain.maintenance import UNTIL_ANNOTATION, semantically_equal
 
 PATIENCE: Final = 60.0
 
 
-def annotate(stage: Stage, value: str | None, name: str = "shop") -> None:
+def annotate(stage: Stage, value: str | None, name: str = "shop", kind: str = "Ingress") -> None:
     """What `kubectl annotate ingress shop upkeep.dev/maintenance=30m` does, and with None `upkeep.dev/maintenance-`."""
-    stage.cluster.patch("Ingress", TEAM, name, {"metadata": {"annotations": {REQUEST: value}}})
+    stage.cluster.patch(kind, TEAM, name, {"metadata": {"annotations": {REQUEST: value}}})
 
 
 def furnished(stage: Stage) -> None:
@@ -158,6 +160,72 @@ async def test_what_was_asked_for_and_taken_back_while_nobody_was_there_ends(sta
 
     await stage.household.operator()
     await stage.cluster.until(lambda: windows.restored(stage) and phase(stage) == "Completed", within=PATIENCE)
+
+
+class TestRoutes:
+    """A cluster that knows both kinds, with an Ingress and a route of each kind, all of one name."""
+
+    KINDS: Final = ("Ingress", *routes.MADE)
+
+    @pytest.fixture
+    async def routed(self, nursery: Nursery, tmp_path: Path) -> AsyncIterator[Stage]:
+        async with opened(nursery, tmp_path, others=ROUTES) as stage:
+            stage.cluster.world.deployments(ready_after=0.0)
+            for made in (windows.INGRESSES["shop"], *routes.MADE.values()):
+                stage.cluster.create(named_shop(made))
+            yield stage
+
+    async def test_each_has_a_window_of_its_own_and_comes_back_when_its_annotation_is_removed(
+        self, routed: Stage
+    ) -> None:
+        await routed.household.operator()
+
+        for kind in self.KINDS:
+            annotate(routed, "30m", kind=kind)
+        await routed.cluster.until(lambda: on_the_page_are(routed, self.KINDS), within=PATIENCE)
+
+        made = routed.cluster.list("maintenancewindows", TEAM)
+        assert {owner["kind"] for window in made for owner in window["metadata"]["ownerReferences"]} == {*self.KINDS}
+
+        annotate(routed, None, kind="HTTPRoute")
+        await routed.cluster.until(lambda: on_the_page_are(routed, ("Ingress", "IngressRoute")), within=PATIENCE)
+
+        back = routed.cluster.get("HTTPRoute", TEAM, "shop")
+        assert semantically_equal(named_shop(routes.MADE["HTTPRoute"]), back)
+
+    @pytest.mark.parametrize("kind", routes.MADE)
+    async def test_what_cannot_be_understood_is_said_on_the_route(self, routed: Stage, kind: str) -> None:
+        await routed.household.operator()
+
+        annotate(routed, "abc", kind=kind)
+        await routed.cluster.until(lambda: routed.events("shop"), within=PATIENCE)
+
+        (event,) = routed.events("shop")
+        assert event["involvedObject"]["kind"] == kind
+        assert (event["type"], event["reason"]) == ("Warning", "MaintenanceNotUnderstood")
+        assert not routed.cluster.list("maintenancewindows", TEAM)
+
+    async def test_what_was_asked_for_while_nobody_was_there_is_served(self, routed: Stage) -> None:
+        annotate(routed, "4s", kind="IngressRoute")
+
+        await routed.household.operator()
+
+        await routed.cluster.until(lambda: on_the_page_are(routed, ("IngressRoute",)), within=PATIENCE)
+        await routed.cluster.until(lambda: phase(routed) == "Completed", within=PATIENCE)
+        assert not on_the_page_are(routed, ("IngressRoute",))
+        back = routed.cluster.get("IngressRoute", TEAM, "shop")
+        assert back["spec"] == routes.MADE["IngressRoute"]["spec"]
+        assert back["metadata"]["annotations"][REQUEST] == "4s"
+
+
+def named_shop(made: Json) -> Json:
+    return {**made, "metadata": {**made["metadata"], "name": "shop"}}
+
+
+def on_the_page_are(stage: Stage, kinds: Iterable[str]) -> bool:
+    """Whether exactly these are in maintenance mode."""
+    label = "upkeep.dev/maintenance-mode=on"
+    return {kind for kind in TestRoutes.KINDS if stage.cluster.list(kind, labels=label)} == {*kinds}
 
 
 def _asked(stage: Stage) -> None:

@@ -61,17 +61,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [pods]
   verbs: [list, watch]
 - apiGroups: [networking.k8s.io]
-  # patch: maintenance mode and the way back.
+  # watch: who asks for maintenance by hand. patch: maintenance mode and the way back.
   resources: [ingresses]
   verbs: [get, list, watch, patch]
 - apiGroups: [gateway.networking.k8s.io]
-  # patch: maintenance mode and the way back. Not watched, because there may be no such kind.
+  # The same, where the cluster knows the kind.
   resources: [httproutes]
-  verbs: [get, list, patch]
+  verbs: [get, list, watch, patch]
 - apiGroups: [traefik.io]
   # The same.
   resources: [ingressroutes]
-  verbs: [get, list, patch]
+  verbs: [get, list, watch, patch]
 - apiGroups: [apps]
   # The maintenance page.
   resources: [deployments]

@@ -31,8 +31,8 @@ JsonPatch = Sequence[Mapping[str, Any]]
 FIELD_MANAGER: Final = "upkeep"
 CONNECTIONS: Final = 40
 """Requests at the same time; the API server's own default for one kind of client is of this order."""
-_RESERVED: Final = 4
-"""Connections besides, for the Lease alone: hanging requests must not cost the leadership."""
+_WATCH_GRACE: Final = 15.0
+"""Seconds that the API server may take longer to end a watch."""
 
 _MERGE: Final = "application/merge-patch+json"
 _JSON: Final = "application/json-patch+json"
@@ -54,7 +54,8 @@ class Client:
     """Talks to one API server."""
 
     def __init__(self, configuration: Configuration, *, timeout: float = 10.0, connections: int = CONNECTIONS) -> None:
-        configuration.connection_pool_maxsize = connections + _RESERVED
+        # No limit of the pool's own: it would let the Lease wait behind watches, and these for ever.
+        configuration.connection_pool_maxsize = 0
         # Else aiohttp looks for a proxy and a ~/.netrc at every request, in a thread, and would use what it finds.
         configuration.client_session_kwargs = {"trust_env": False}
         self._configuration = configuration
@@ -108,29 +109,60 @@ class Client:
             ApiError: or one of its kinds, for every answer but a good one, and where no answer came.
         """
         call = f"{method} {path}"
-        url = f"{self._configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "application/json", "User-Agent": f"upkeep/{__version__}", "Content-Type": content_type}
         async with self._turns.take(urgency):
             if method != "GET" and urgency is not Urgency.LEASE and not self._may_write():
                 msg = f"{call}: not sent, because this process does not lead any more"
                 raise ApiError(msg, status=0)
             try:
-                headers |= await self._authorization()
-                response = await self._rest.request(  # type: ignore[no-untyped-call]
-                    method,
-                    url,
-                    headers=headers,
-                    body=body,
-                    _request_timeout=aiohttp.ClientTimeout(total=timeout or self._timeout),
+                response = await self._send(
+                    method, path, query, body=body, content_type=content_type, timeout=timeout or self._timeout
                 )
                 data = await response.read()
             except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-                msg = f"{call}: no answer from the API server: {type(problem).__name__} {problem}".rstrip()
-                raise ApiError(msg, status=0) from problem
+                raise _no_answer(call, problem) from problem
         answer: Object = _parsed(data)
         if response.status >= _OK:
             raise error_from(call, response.status, answer, _seconds(response.headers.get("Retry-After")))
         return answer
+
+    async def watch(
+        self, resource: Resource, namespace: str | None = None, *, since: str, seconds: int
+    ) -> AsyncIterator[Object]:
+        """What happens to the objects of a kind: events with `type` and `object`.
+
+        It takes no turn, for most of the time it waits. What it shows last tells where the next one goes on.
+
+        Args:
+            resource: the kind.
+            namespace: only in this one.
+            since: the version after which it begins.
+            seconds: how long it lasts; one that has silently died hides nothing for longer.
+
+        Raises:
+            ApiError: it cannot go on; 410 where it may go on only after a new list.
+        """
+        path = resource.path(namespace)
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": since}
+        query |= {"timeoutSeconds": str(seconds)}
+        call = f"GET {path}?watch=true"
+        try:
+            response = await self._send("GET", path, query, timeout=seconds + _WATCH_GRACE)
+            try:
+                if response.status >= _OK:
+                    retry_after = _seconds(response.headers.get("Retry-After"))
+                    raise error_from(call, response.status, _parsed(await response.read()), retry_after)
+                async for line in response.content:
+                    event = _parsed(line)
+                    if not isinstance(event.get("object"), dict):
+                        msg = f"{call}: the API server sent an event that cannot be read: {line[:100]!r}"
+                        raise ApiError(msg, status=0)
+                    if event.get("type") == "ERROR":
+                        raise error_from(call, event["object"].get("code", 0), event["object"], None)
+                    yield event
+            finally:
+                response.close()
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
+            raise _no_answer(call, problem) from problem
 
     async def calm(self) -> None:
         """Wait until nothing waits that is more urgent than taking in news: one thread does both."""
@@ -201,6 +233,26 @@ class Client:
         body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         await self.request("DELETE", resource.path(namespace, name), body=body)
 
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        *,
+        body: object = None,
+        content_type: str = "application/json",
+        timeout: float,
+    ) -> aiohttp.ClientResponse:
+        url = f"{self._configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": "application/json", "User-Agent": f"upkeep/{__version__}", "Content-Type": content_type}
+        headers |= await self._authorization()
+        limit = aiohttp.ClientTimeout(total=timeout)
+        answer = await self._rest.request(  # type: ignore[no-untyped-call]
+            method, url, headers=headers, body=body, _request_timeout=limit
+        )
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
     async def _authorization(self) -> dict[str, str]:
         settings = await self._configuration.auth_settings()
         found: dict[str, str] = {}
@@ -255,6 +307,10 @@ def _always() -> bool:
 def _not_in_cluster(problem: Exception) -> None:
     if type(problem).__name__ != "ConfigException":
         raise problem
+
+
+def _no_answer(call: str, problem: Exception) -> ApiError:
+    return ApiError(f"{call}: no answer from the API server: {type(problem).__name__} {problem}".rstrip(), status=0)
 
 
 def _parsed(data: bytes) -> Object:

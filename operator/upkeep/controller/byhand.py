@@ -1,16 +1,17 @@
-"""Serves requests for maintenance by hand: reads the Ingress and its window, decides, and writes.
+"""Serves requests for maintenance by hand: reads the target and its window, decides, and writes.
 
 Both are read just before each decision: a request that was taken back a moment ago must not open anything any more.
 """
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 from upkeep.actions.fields import format_duration
 from upkeep.cluster.cache import Cache, Key
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import AlreadyExistsError, ConflictError, NotFoundError
-from upkeep.cluster.resources import INGRESSES, WINDOWS
+from upkeep.cluster.resources import TARGETS, WINDOWS
 from upkeep.controller.apply import Applier
 from upkeep.controller.watches import Observer
 from upkeep.domain.byhand import (
@@ -24,15 +25,18 @@ from upkeep.domain.byhand import (
     Step,
     concerns,
     decide,
-    ingress_of,
+    target_of,
 )
 from upkeep.domain.decision import Announce, EventType
 from upkeep.domain.identity import Identity
+from upkeep.domain.window import TargetRef
 from upkeep.resources.window import by_hand_name, by_hand_window
+
+_BY_PLURAL: Final = {resource.plural: resource for resource in TARGETS.values()}
 
 
 class ByHand:
-    """Brings the windows of Ingresses in line with the requests on them."""
+    """Brings the windows of Ingresses and routes in line with the requests on them."""
 
     def __init__(
         self, *, client: Client, cache: Cache, observer: Observer, applier: Applier, clock: Callable[[], datetime]
@@ -45,7 +49,7 @@ class ByHand:
         self._warned: dict[Key, Announce] = {}
 
     async def reconcile(self, key: Key) -> datetime | None:
-        """Do what the request on an Ingress calls for; returns when to look again.
+        """Do what the request on a target calls for; returns when to look again.
 
         Raises:
             ApiError: a read or a write failed; all of it is decided upon again.
@@ -53,13 +57,13 @@ class ByHand:
         known = self._cache.get(key)
         if not (known and concerns(known)) and not self._has_window(key):
             return None
-        ingress = await self._find_ingress(key)
-        window = await self._find_window(ingress) if ingress else None
-        decision = decide(ByHandSnapshot(ingress=ingress, window=window, now=self._clock()))
-        if ingress is None:
+        target = await self._find_target(key)
+        window = await self._find_window(target) if target else None
+        decision = decide(ByHandSnapshot(target=target, window=window, now=self._clock()))
+        if target is None:
             self._warned.pop(key, None)
             return None
-        about = Identity.of(ingress)
+        about = Identity.of(target)
         for step in decision.steps:
             await self._do(about, step)
         await self._say(key, about, decision.events)
@@ -70,34 +74,37 @@ class ByHand:
             self._cache.get(Key(WINDOWS.plural, key.namespace, name))
             for name in self._cache.names(WINDOWS, key.namespace)
         )
-        return any(window and ingress_of(window) == key.name for window in windows)
+        target = TargetRef(_BY_PLURAL[key.plural].kind, key.name)
+        return any(window and target_of(window) == target for window in windows)
 
-    async def _find_ingress(self, key: Key) -> Object | None:
+    async def _find_target(self, key: Key) -> Object | None:
+        resource = _BY_PLURAL[key.plural]
         try:
-            return {**await self._client.get(INGRESSES, key.namespace, key.name), "kind": INGRESSES.kind}
+            return {**await self._client.get(resource, key.namespace, key.name), "kind": resource.kind}
         except NotFoundError:
             return None
 
-    async def _find_window(self, ingress: Object) -> Object | None:
-        metadata = ingress["metadata"]
+    async def _find_window(self, target: Object) -> Object | None:
+        metadata = target["metadata"]
         name = by_hand_name(metadata["name"], metadata["uid"])
         try:
             return await self._client.get(WINDOWS, metadata["namespace"], name)
         except NotFoundError:
             return None
 
-    async def _do(self, ingress: Identity, step: Step) -> None:
-        name = by_hand_name(ingress.name, ingress.uid)
+    async def _do(self, target: Identity, step: Step) -> None:
+        name, resource = by_hand_name(target.name, target.uid), TARGETS[target.kind]
         match step:
-            case OpenWindow():
-                await self._open(by_hand_window(ingress, request=step.request, duration=step.duration))
+            case OpenWindow(request=request, duration=duration):
+                version = resource.api_version
+                await self._open(by_hand_window(target, api_version=version, request=request, duration=duration))
             case ChangeWindow():
-                await self._client.patch(WINDOWS, ingress.namespace, name, _change(step))
+                await self._client.patch(WINDOWS, target.namespace, name, _change(step))
             case DeleteWindow():
-                await self._client.delete(WINDOWS, ingress.namespace, name, uid=step.uid)
+                await self._client.delete(WINDOWS, target.namespace, name, uid=step.uid)
             case NoteServed():
-                note = {"uid": ingress.uid, "annotations": {SERVED_ANNOTATION: step.request}}
-                await self._client.patch(INGRESSES, ingress.namespace, ingress.name, {"metadata": note})
+                note = {"uid": target.uid, "annotations": {SERVED_ANNOTATION: step.request}}
+                await self._client.patch(resource, target.namespace, target.name, {"metadata": note})
 
     async def _open(self, manifest: Object) -> None:
         try:

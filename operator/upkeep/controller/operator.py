@@ -33,6 +33,7 @@ from upkeep.controller.probes import Vitals, application
 from upkeep.controller.queue import WorkQueue
 from upkeep.controller.reconcile import Reconciler
 from upkeep.controller.references import terms_of
+from upkeep.controller.routes import RouteWatches
 from upkeep.controller.settings import Settings, SettingsError
 from upkeep.controller.snapshots import Snapshots
 from upkeep.controller.sweep import Sweep
@@ -90,6 +91,13 @@ class Operator:
             observer=self._observer,
             namespaces=settings.watch_namespaces,
         )
+        self._routes = RouteWatches(
+            client=client,
+            cache=self._cache,
+            observer=self._observer,
+            namespaces=settings.watch_namespaces,
+            relist=settings.relist_interval,
+        )
         self._leadership = Leadership(
             client,
             namespace=settings.namespace,
@@ -110,7 +118,8 @@ class Operator:
         async with self._http():
             watching = asyncio.create_task(self._watch(ready), name="watches")
             leading = asyncio.create_task(self._lead(ready), name="leadership")
-            tasks = [watching, leading, asyncio.create_task(self._stop.wait(), name="stop")]
+            routes = asyncio.create_task(self._routes.run(), name="routes")
+            tasks = [watching, routes, leading, asyncio.create_task(self._stop.wait(), name="stop")]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 await self._hand_over(leading)

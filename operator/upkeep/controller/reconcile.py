@@ -14,7 +14,7 @@ from typing import Final
 from upkeep.cluster.cache import Cache, Key
 from upkeep.cluster.client import CONNECTIONS, Object
 from upkeep.cluster.errors import ApiError, ConflictError
-from upkeep.cluster.resources import BACKUPS, INGRESSES, TASKS, WINDOWS
+from upkeep.cluster.resources import BACKUPS, TARGETS, TASKS, WINDOWS
 from upkeep.controller.apply import Applier, NameTakenError
 from upkeep.controller.byhand import ByHand
 from upkeep.controller.metrics import Metrics
@@ -32,6 +32,7 @@ WORKERS: Final = 1024
 _SLICE: Final = 2 * CONNECTIONS
 """Decisions between two looks at the network: so many that the next Job to create always waits already, and no status
 can slip in before it; so few that no connection is idle for long."""
+_TARGETS: Final = frozenset(resource.plural for resource in TARGETS.values())
 _FIRST_RETRY: Final = 0.5
 _LAST_RETRY: Final = 60.0
 
@@ -103,7 +104,7 @@ class Reconciler:
         self._queue.add_at(key, wake_at)
 
     async def _reconcile(self, key: Key) -> datetime | None:
-        if key.plural == INGRESSES.plural:
+        if key.plural in _TARGETS:
             return await self._by_hand.reconcile(key)
         resource = self._cache.get(key)
         if resource is None:

@@ -76,7 +76,7 @@ class Sweep:
         return [(INGRESSES, ingress) for ingress in known if ingress]
 
     async def _routes(self) -> list[tuple[Resource, Object]]:
-        """Routes are not watched, because there may be no such kind today, and one tomorrow."""
+        """Asked for each time: that routes are watched is not certain, for there may be no such kind today."""
         found: list[tuple[Resource, Object]] = []
         for resource, namespace in product(ROUTES, self._namespaces):
             try:

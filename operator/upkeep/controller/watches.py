@@ -12,7 +12,7 @@ import kopf
 
 from upkeep.api.window import EVERY_NAMESPACE
 from upkeep.cluster.cache import Cache, Key, key_of
-from upkeep.cluster.resources import BY_KIND, INGRESSES, JOBS, OWNERS, PODS, TASKS, WINDOWS, Resource
+from upkeep.cluster.resources import BY_KIND, INGRESSES, JOBS, OWNERS, PODS, TARGETS, TASKS, WINDOWS, Resource
 from upkeep.controller.queue import WorkQueue
 from upkeep.controller.references import NAMES_WINDOW, frozen_namespaces, planned_tasks, progress_of
 from upkeep.domain import byhand
@@ -38,6 +38,7 @@ SELECTORS: Final[Mapping[Resource, str]] = {
 
 WATCHED: Final = (*OWNERS, *SELECTORS, INGRESSES)
 _OWNERS: Final = frozenset(resource.plural for resource in OWNERS)
+_TARGETS: Final = frozenset(TARGETS.values())
 
 
 class Observer:
@@ -63,7 +64,7 @@ class Observer:
         """Take in an object from a list or a watch."""
         self._echoed(resource, body)
         key = key_of(resource, body)
-        if resource == INGRESSES and not _concerns(body):
+        if resource in _TARGETS and not _concerns(resource, body):
             # Of all the others, thousands maybe, nothing is kept, not even that they are not ours.
             if key not in self._cache:
                 return
@@ -80,9 +81,9 @@ class Observer:
             self._follow(resource, body, deleted=deleted)
             if deleted and resource == WINDOWS:
                 self._deleted(body)
-            if ingress := byhand.ingress_of(body):
-                self._queue.add(Key(INGRESSES.plural, key.namespace, ingress))
-        elif resource == INGRESSES:
+            if (target := byhand.target_of(body)) and target.kind in TARGETS:
+                self._queue.add(Key(TARGETS[target.kind].plural, key.namespace, target.name))
+        elif resource in _TARGETS:
             self._queue.add(key)
         elif resource in {JOBS, PODS}:
             self._wake_owner(body)
@@ -253,10 +254,13 @@ def namespaces_argument(namespaces: Collection[str]) -> dict[str, Any]:
     return {"namespaces": list(namespaces)} if namespaces else {"clusterwide": True}
 
 
-def _concerns(ingress: Mapping[str, Any]) -> bool:
-    """Whether an Ingress is in maintenance mode, or somebody asks for it by hand: an annotation has no selector."""
-    labels = ingress["metadata"].get("labels") or {}
-    return labels.get(MODE_LABEL) == MODE_ON or byhand.concerns(ingress)
+def _concerns(resource: Resource, target: Mapping[str, Any]) -> bool:
+    """Whether somebody asks for maintenance mode by hand (an annotation has no selector), or an Ingress is in it.
+
+    Of the routes in maintenance mode nothing is kept: the sweep asks for them, since they may not be watched at all.
+    """
+    labels = target["metadata"].get("labels") or {}
+    return byhand.concerns(target) or (resource == INGRESSES and labels.get(MODE_LABEL) == MODE_ON)
 
 
 def _generation(body: Mapping[str, Any] | None) -> int | None:

@@ -1,8 +1,8 @@
-"""Maintenance mode by hand: `kubectl annotate ingress shop upkeep.dev/maintenance=30m`.
+"""Maintenance mode by hand: `kubectl annotate ingress shop upkeep.dev/maintenance=30m`, or `httproute`, `ingressroute`.
 
-The annotation is a request; what serves it is an emergency MaintenanceWindow of its own, which belongs to the Ingress.
+The annotation is a request; what serves it is an emergency MaintenanceWindow of its own, which belongs to the target.
 One request opens at most one window, also when the annotation stays for ever because it comes from Git: that a request
-was served stands on the Ingress beside it, and on the window. Either alone is enough to not serve it a second time.
+was served stands on the target beside it, and on the window. Either alone is enough to not serve it a second time.
 """
 
 from collections.abc import Mapping
@@ -16,18 +16,18 @@ from upkeep.domain.decision import Announce, EventType
 from upkeep.domain.identity import OWNER_KIND_LABEL, OWNER_UID_LABEL
 from upkeep.domain.instants import read_instant
 from upkeep.domain.recollection import recall
+from upkeep.domain.window import TargetRef
 
 REQUEST_ANNOTATION: Final = "upkeep.dev/maintenance"
-"""On the Ingress: for how long. On the window: which request it serves, until that is taken back."""
+"""On the target: for how long. On the window: which request it serves, until that is taken back."""
 SERVED_ANNOTATION: Final = "upkeep.dev/maintenance-served"
-"""On the Ingress: the request that was served last, for as long as it stands there."""
+"""On the target: the request that was served last, for as long as it stands there."""
 KEPT: Final = timedelta(days=1)
 """How long a window that is over stays for people to read, once its request is taken back."""
 LONGEST: Final = timedelta(hours=24)
 
 _OVER: Final = frozenset({WindowPhase.COMPLETED, WindowPhase.FAILED, WindowPhase.SKIPPED, WindowPhase.CANCELLED})
 _POLL: Final = timedelta(seconds=1)
-_INGRESS: Final = "Ingress"
 
 Manifest = Mapping[str, Any]
 
@@ -37,12 +37,12 @@ class ByHandSnapshot:
     """What was seen.
 
     Attributes:
-        ingress: as read just now; None where it is gone.
+        target: the Ingress or route as read just now; None where it is gone.
         window: the one of the name that its window by hand has; None where there is none.
         now: the time of the decision.
     """
 
-    ingress: Manifest | None
+    target: Manifest | None
     window: Manifest | None
     now: datetime
 
@@ -76,7 +76,7 @@ class DeleteWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteServed:
-    """Note on the Ingress which request was served; None: there is none to be noted any more."""
+    """Note on the target which request was served; None: there is none to be noted any more."""
 
     request: str | None
 
@@ -86,38 +86,39 @@ Step = OpenWindow | ChangeWindow | DeleteWindow | NoteServed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByHandDecision:
-    """What to do, in this order, what to say about the Ingress, and when to look again."""
+    """What to do, in this order, what to say about the target, and when to look again."""
 
     steps: tuple[Step, ...] = ()
     events: tuple[Announce, ...] = ()
     wake_at: datetime | None = None
 
 
-def concerns(ingress: Manifest) -> bool:
-    """Whether an Ingress has to do with maintenance by hand."""
-    annotations = _annotations(ingress)
+def concerns(target: Manifest) -> bool:
+    """Whether an Ingress or a route has to do with maintenance by hand."""
+    annotations = _annotations(target)
     return REQUEST_ANNOTATION in annotations or SERVED_ANNOTATION in annotations
 
 
-def ingress_of(window: Manifest) -> str | None:
-    """Name of the Ingress that a window was opened for by hand; None for every other window."""
+def target_of(window: Manifest) -> TargetRef | None:
+    """The Ingress or route that a window was opened for by hand; None for every other window."""
     metadata = window["metadata"]
-    if (metadata.get("labels") or {}).get(OWNER_KIND_LABEL) != _INGRESS:
+    kind = (metadata.get("labels") or {}).get(OWNER_KIND_LABEL)
+    if not kind:
         return None
     owners = metadata.get("ownerReferences") or ()
-    return next((owner["name"] for owner in owners if owner.get("kind") == _INGRESS), None)
+    return next((TargetRef(kind, owner["name"]) for owner in owners if owner.get("kind") == kind), None)
 
 
 def decide(snapshot: ByHandSnapshot) -> ByHandDecision:
     """What a request, or its end, calls for now."""
-    ingress, window = snapshot.ingress, snapshot.window
-    if ingress is None or "deletionTimestamp" in ingress["metadata"]:
+    target, window = snapshot.target, snapshot.window
+    if target is None or "deletionTimestamp" in target["metadata"]:
         return ByHandDecision()
-    request, served = (_annotations(ingress).get(name) for name in (REQUEST_ANNOTATION, SERVED_ANNOTATION))
-    if window is not None and not _belongs(window, ingress):
+    request, served = (_annotations(target).get(name) for name in (REQUEST_ANNOTATION, SERVED_ANNOTATION))
+    if window is not None and not _belongs(window, target):
         message = (
-            f"MaintenanceWindow {window['metadata']['name']!r} exists already and does not belong to this Ingress: "
-            "delete or rename it"
+            f"MaintenanceWindow {window['metadata']['name']!r} exists already and does not belong to this "
+            f"{target['kind']}: delete or rename it"
         )
         return ByHandDecision(events=(_warning("MaintenanceNameTaken", message),)) if request else ByHandDecision()
     if request is None:
@@ -186,7 +187,7 @@ def _taken_back(snapshot: ByHandSnapshot, window: Manifest | None, served: str |
 
 
 def _failure(window: Manifest | None) -> tuple[Announce, ...]:
-    """Why a request that was served led to nothing, for those who look at the Ingress only."""
+    """Why a request that was served led to nothing, for those who look at the target only."""
     if window is None:
         return ()
     status = recall(WindowStatus, window.get("status")).status
@@ -201,9 +202,9 @@ def _annotations(body: Manifest) -> Mapping[str, str]:
     return body["metadata"].get("annotations") or {}
 
 
-def _belongs(window: Manifest, ingress: Manifest) -> bool:
+def _belongs(window: Manifest, target: Manifest) -> bool:
     labels = window["metadata"].get("labels") or {}
-    return bool(labels.get(OWNER_UID_LABEL) == ingress["metadata"]["uid"])
+    return bool(labels.get(OWNER_UID_LABEL) == target["metadata"]["uid"])
 
 
 def _over(window: Manifest) -> bool:

@@ -1,4 +1,4 @@
-"""The MaintenanceWindow that serves a request by hand: as one that a person would write, owned by its Ingress."""
+"""The MaintenanceWindow that serves a request by hand: as one that a person would write, owned by its target."""
 
 import hashlib
 from datetime import timedelta
@@ -15,18 +15,22 @@ _DIGEST_LENGTH: Final = 8
 _MIDDLE: Final = "-by-hand-"
 
 
-def by_hand_name(ingress_name: str, ingress_uid: str) -> str:
-    """The name of the one window that an Ingress can have by hand, at most 63 characters."""
-    digest = hashlib.sha256(ingress_uid.encode()).hexdigest()[:_DIGEST_LENGTH]
+def by_hand_name(target_name: str, target_uid: str) -> str:
+    """The name of the one window that an Ingress or a route can have by hand, at most 63 characters.
+
+    An Ingress and a route of the same name have windows of different names, because their UIDs differ.
+    """
+    digest = hashlib.sha256(target_uid.encode()).hexdigest()[:_DIGEST_LENGTH]
     room = MAX_LABEL - len(_MIDDLE) - _DIGEST_LENGTH
-    return f"{ingress_name[:room].rstrip('-.')}{_MIDDLE}{digest}"
+    return f"{target_name[:room].rstrip('-.')}{_MIDDLE}{digest}"
 
 
-def by_hand_window(ingress: Identity, *, request: str, duration: timedelta) -> dict[str, Any]:
-    """An emergency window for one Ingress: it opens at once, and goes when the Ingress does.
+def by_hand_window(target: Identity, *, api_version: str, request: str, duration: timedelta) -> dict[str, Any]:
+    """An emergency window for one Ingress or route: it opens at once, and goes when the target does.
 
     Args:
-        ingress: its owner and only target.
+        target: its owner and only target.
+        api_version: of the target.
         request: the value of the annotation that asked for it.
         duration: for how long.
     """
@@ -34,16 +38,16 @@ def by_hand_window(ingress: Identity, *, request: str, duration: timedelta) -> d
         "apiVersion": API_VERSION,
         "kind": "MaintenanceWindow",
         "metadata": {
-            "name": by_hand_name(ingress.name, ingress.uid),
-            "namespace": ingress.namespace,
-            "labels": owner_labels(ingress),
+            "name": by_hand_name(target.name, target.uid),
+            "namespace": target.namespace,
+            "labels": owner_labels(target),
             "annotations": {REQUEST_ANNOTATION: request},
             "ownerReferences": [
                 {
-                    "apiVersion": "networking.k8s.io/v1",
-                    "kind": ingress.kind,
-                    "name": ingress.name,
-                    "uid": ingress.uid,
+                    "apiVersion": api_version,
+                    "kind": target.kind,
+                    "name": target.name,
+                    "uid": target.uid,
                     "controller": False,
                     "blockOwnerDeletion": False,
                 }
@@ -52,6 +56,6 @@ def by_hand_window(ingress: Identity, *, request: str, duration: timedelta) -> d
         "spec": {
             "urgency": str(Urgency.EMERGENCY),
             "duration": format_duration(duration),
-            "maintenanceMode": {"targets": [{"kind": ingress.kind, "name": ingress.name}]},
+            "maintenanceMode": {"targets": [{"kind": target.kind, "name": target.name}]},
         },
     }

@@ -21,11 +21,12 @@ from upkeep.domain.byhand import (
     OpenWindow,
     concerns,
     decide,
-    ingress_of,
     read_request,
+    target_of,
 )
 from upkeep.domain.decision import EventType
 from upkeep.domain.identity import Identity
+from upkeep.domain.window import TargetRef
 from upkeep.resources.window import by_hand_name, by_hand_window
 
 Object = dict[str, Any]
@@ -33,6 +34,7 @@ Object = dict[str, Any]
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MINUTES = timedelta(minutes=1)
 OWNER = Identity(kind="Ingress", namespace="shop", name="web", uid="uid-web")
+API_VERSION = "networking.k8s.io/v1"
 
 
 def ingress(request: str | None = None, served: str | None = None) -> Object:
@@ -47,7 +49,7 @@ def ingress(request: str | None = None, served: str | None = None) -> Object:
 def window(
     serves: str | None = "30m", *, phase: str = "Active", duration: str = "30m", ago: timedelta = MINUTES
 ) -> Object:
-    made = by_hand_window(OWNER, request=serves or "", duration=timedelta(minutes=30))
+    made = by_hand_window(OWNER, api_version=API_VERSION, request=serves or "", duration=timedelta(minutes=30))
     made["metadata"] |= {
         "uid": "uid-window",
         "resourceVersion": "7",
@@ -59,7 +61,7 @@ def window(
 
 
 def decided(on: Object | None, by: Object | None = None, *, now: datetime = NOW) -> ByHandDecision:
-    return decide(ByHandSnapshot(ingress=on, window=by, now=now))
+    return decide(ByHandSnapshot(target=on, window=by, now=now))
 
 
 class TestRequests:
@@ -175,7 +177,7 @@ class TestNames:
         name=st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", fullmatch=True),
         uid=st.uuids().map(str),
     )
-    def test_every_ingress_has_one_name_for_its_window(self, name: str, uid: str) -> None:
+    def test_every_target_has_one_name_for_its_window(self, name: str, uid: str) -> None:
         made = by_hand_name(name, uid)
 
         assert made == by_hand_name(name, uid)
@@ -184,14 +186,18 @@ class TestNames:
         assert ".-" not in made
         assert made != by_hand_name(name, f"{uid}0")
 
-    def test_the_window_is_one_that_a_person_could_write_and_leads_back_to_its_ingress(self) -> None:
-        made = by_hand_window(OWNER, request="1h30m", duration=timedelta(minutes=90))
+    def test_an_ingress_and_routes_of_one_name_have_windows_of_their_own(self) -> None:
+        # As the API server does it: no two objects have the same UID.
+        assert len({by_hand_name("shop", uid) for uid in ("of-ingress", "of-route", "of-ingress-route")}) == 3
+
+    def test_the_window_is_one_that_a_person_could_write_and_leads_back_to_its_target(self) -> None:
+        made = by_hand_window(OWNER, api_version=API_VERSION, request="1h30m", duration=timedelta(minutes=90))
 
         spec = WindowSpec.model_validate(made["spec"])
         assert spec.duration == timedelta(minutes=90)
-        assert ingress_of(made) == "web"
+        assert target_of(made) == TargetRef("Ingress", "web")
         assert (
-            ingress_of({"metadata": {"name": "planned", "ownerReferences": [{"kind": "Ingress", "name": "web"}]}})
+            target_of({"metadata": {"name": "planned", "ownerReferences": [{"kind": "Ingress", "name": "web"}]}})
             is None
         )
 

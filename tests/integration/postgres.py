@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, LiteralString
@@ -30,7 +30,7 @@ _OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postgres:
-    """A running server; `upkeep` owns the databases of tests, `reader` owns nothing."""
+    """A running server; `upkeep` owns the databases of tests, `reader` owns nothing, `watcher` sees all activity."""
 
     host: str
     port: int
@@ -61,6 +61,11 @@ class Postgres:
         with self.connect(database=database) as connection:
             for statement in statements:
                 connection.execute(statement)
+
+    def end(self, pid: int) -> None:
+        """End a session, whatever it does."""
+        with self.connect() as connection:
+            connection.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
     @contextmanager
     def database(self, name: str) -> Iterator["Database"]:
@@ -110,10 +115,21 @@ class Database:
         """A second session, for tests about locks."""
         return self.server.connect(database=self.name, user=user)
 
+    @contextmanager
+    def executing(self, statement: str, *, user: str = "postgres", application: str = "test") -> Iterator[int]:
+        """A session that is in the middle of a statement, by the number of its process; ended afterwards."""
+        with closing(self.server.connect(database=self.name, user=user, application=application)) as connection:
+            pid = connection.info.backend_pid
+            connection.pgconn.send_query(statement.encode())
+            try:
+                yield pid
+            finally:
+                self.server.end(pid)
+
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """A fresh server with TLS and two roles, stopped and removed afterwards."""
+def running_postgres(*options: str) -> Iterator[Postgres]:
+    """A fresh server with TLS and three roles, stopped and removed afterwards; `options` as `name=value`."""
     programs = programs_directory()
     with _owned_directory() as directory:
         password_file = directory / "password"
@@ -135,13 +151,14 @@ def running_postgres() -> Iterator[Postgres]:
         certificate = Certificate.make(directory)
         _hand_over(certificate.key)
         encryption = ("ssl=on", f"ssl_key_file={certificate.key}", f"ssl_cert_file={certificate.certificate}")
-        with _serving(programs, data, directory, *encryption) as port:
+        with _serving(programs, data, directory, *encryption, *options) as port:
             server = Postgres(host="127.0.0.1", port=port, directory=directory, programs=programs)
             with server.connect() as connection:
-                for role in ("upkeep", "reader"):
+                for role in ("upkeep", "reader", "watcher"):
                     connection.execute(
                         sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), PASSWORD)
                     )
+                connection.execute("GRANT pg_read_all_stats TO watcher")
             yield server
 
 

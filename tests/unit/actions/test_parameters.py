@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from upkeep.actions.registry import find
+from upkeep.actions.registry import find, step_actions
 
 _CASES = [
     ("postgresVacuum", {"connection": "db", "full": True}, "set allowDowntime: true as well"),
@@ -23,6 +23,7 @@ _CASES = [
     ("redisPing", {"connection": "c", "warningMilliseconds": 2000}, "criticalMilliseconds must not be below"),
     ("redisInfo", {"connection": "c", "criticalClientsPercent": 50}, "criticalClientsPercent must not be below"),
     ("redisSlowlog", {"connection": "c", "criticalMilliseconds": 50}, "criticalMilliseconds must not be below"),
+    ("redisHitRatio", {"connection": "c", "criticalPercent": 90}, "criticalPercent must not be above warningPercent"),
     ("httpCheck", {"url": "http://shop/", "warningAfter": "3s"}, "criticalAfter must not be below warningAfter"),
     ("httpCheck", {"url": "http://shop/", "method": "HEAD", "bodyContains": "ok"}, "a HEAD request has no body"),
     ("httpCheck", {"url": "http://shop/", "method": "POST"}, "'GET' or 'HEAD'"),
@@ -56,6 +57,9 @@ def test_a_mistake_is_explained(name: str, parameters: dict[str, Any], message: 
         ("redisPing", {"connection": "cache", "warningMilliseconds": 0.5}),
         ("redisInfo", {"connection": "cache", "restartedWithin": "0s"}),
         ("redisSlowlog", {"connection": "cache", "since": "1h"}),
+        ("redisHitRatio", {"connection": "cache", "over": "5m", "criticalPercent": 80}),
+        ("redisPurge", {"connection": "cache", "minIdleMebibytes": 0}),
+        ("redisRewriteAof", {"connection": "cache", "minGrowthPercent": 50}),
         ("httpCheck", {"url": "https://shop.shop.svc:8443/health?deep=1#top", "criticalAfter": "1m", "samples": 50}),
         ("httpCheck", {"url": "http://[::1]:8080"}),
     ],
@@ -66,15 +70,7 @@ def test_what_is_right_survives_the_way_to_the_job(name: str, parameters: dict[s
 
 
 def test_every_rule_of_an_action_has_a_message_for_people() -> None:
-    for name in (
-        "postgresVacuum",
-        "postgresDeadTuples",
-        "redisMemory",
-        "redisPing",
-        "redisInfo",
-        "redisSlowlog",
-        "httpCheck",
-    ):
-        rules = find(name).rules()
-        assert rules
+    ruled = {name: action.rules() for name, action in step_actions().items() if action.rules()}
+    assert {"postgresVacuum", "postgresDeadTuples", "redisMemory", "redisPing", "httpCheck"} <= set(ruled)
+    for rules in ruled.values():
         assert all(rule["rule"] and rule["message"] for rule in rules)

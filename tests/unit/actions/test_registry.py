@@ -29,9 +29,12 @@ def test_the_actions_are_there() -> None:
         "postgresBloat",
         "postgresDeadTuples",
         "postgresVacuum",
+        "redisHitRatio",
         "redisInfo",
         "redisMemory",
         "redisPing",
+        "redisPurge",
+        "redisRewriteAof",
         "redisSlowlog",
     }
 

@@ -177,7 +177,7 @@ def until(world: Fragile, moment: datetime) -> None:
     world.wait(max(timedelta(0), moment - world.now))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32), risk=st.sampled_from([0.0, 0.3, 0.6]))
 def test_however_often_the_operator_dies_nothing_is_left_of_the_window(seed: int, risk: float) -> None:
     world = furnished(Random(seed))  # noqa: S311 - makes up examples, keeps no secret
@@ -191,7 +191,7 @@ def test_however_often_the_operator_dies_nothing_is_left_of_the_window(seed: int
     assert_nothing_is_left(world)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 2**32), deeds=st.lists(st.sampled_from(PEOPLE), max_size=8), risk=st.sampled_from([0.0, 0.4])
 )

@@ -98,7 +98,7 @@ def half_way() -> WindowWorld:
 STATUS: Final = half_way().status
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(status=spoilt(STATUS, UNREADABLE))
 def test_an_open_window_whose_status_was_garbled_still_comes_to_its_end(status: dict[str, Any]) -> None:
     world = half_way()

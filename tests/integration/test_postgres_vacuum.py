@@ -80,6 +80,33 @@ async def test_only_tables_with_many_dead_rows_if_asked(database: Database, benc
     assert again.message == "no table has 50% dead rows: nothing to vacuum"
 
 
+async def test_only_the_tables_with_the_most_dead_rows_if_asked(database: Database, bench: Bench) -> None:
+    # given tables with very different numbers of dead rows
+    fill(database, "orders", rows=5000)
+    fill(database, "users", rows=500)
+    fill(database, "colours", rows=50)
+    database.as_owner("CREATE TABLE calm AS SELECT generate_series(1, 1000) AS id")
+    bench.connect_postgres(database.server, database=database.name)
+    # when the two with the most are vacuumed
+    await bench.step(PostgresVacuum(connection="db", high_churn=2))
+    # then it is those
+    assert vacuumed(database) == {"orders", "users"}
+    await bench.step(PostgresVacuum(connection="db", high_churn=9))
+    assert vacuumed(database) == {"orders", "users", "colours"}
+    again = await bench.step(PostgresVacuum(connection="db", high_churn=2))
+    assert (again.outcome, again.message) == (Outcome.SKIPPED, "no table has dead rows: nothing to vacuum")
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+async def test_empty_pages_are_given_back_only_if_asked(database: Database, bench: Bench, *, truncate: bool) -> None:
+    database.as_owner("CREATE TABLE orders AS SELECT g AS id, repeat('x', 90) FROM generate_series(1, 20000) g")
+    database.as_owner("DELETE FROM orders")
+    before = database.value("SELECT pg_relation_size('orders')")
+    bench.connect_postgres(database.server, database=database.name)
+    await bench.step(PostgresVacuum(connection="db", truncate=truncate))
+    assert (database.value("SELECT pg_relation_size('orders')") < before) is truncate
+
+
 async def test_a_name_that_does_not_exist_fails_with_the_nearest(database: Database, bench: Bench) -> None:
     fill(database, "orders", rows=3)
     bench.connect_postgres(database.server, database=database.name)

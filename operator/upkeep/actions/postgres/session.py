@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeVar
 
 from upkeep.actions.connections import PostgresTarget, SSLMode
-from upkeep.actions.contract import Context
+from upkeep.actions.contract import ActionError, Context
 from upkeep.actions.postgres.errors import connect_error, query_error
 
 if TYPE_CHECKING:
@@ -127,6 +127,20 @@ async def _connect(context: Context, name: str, target: PostgresTarget) -> "Asyn
         raise explain(reason="timeout expired") from None
     except psycopg.OperationalError as error:
         raise explain(reason=str(error)) from error
+
+
+def demand_primary(opened: Session, what: str) -> None:
+    """Refuse to change anything at a server that takes no changes.
+
+    Raises:
+        ActionError: the server is a standby.
+    """
+    if opened.standby:
+        msg = (
+            f"PostgreSQL {opened.server} is a standby (in recovery) and cannot run {what}: "
+            "let the connection point to the primary"
+        )
+        raise ActionError(msg)
 
 
 def connection_parameters(context: Context, name: str, target: PostgresTarget) -> dict[str, Any]:

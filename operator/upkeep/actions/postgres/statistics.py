@@ -8,7 +8,7 @@ from typing import Final
 from upkeep.actions.postgres.session import Session
 
 _STATISTICS: Final = """
-SELECT s.relid::bigint AS oid, s.n_live_tup AS live, s.n_dead_tup AS dead,
+SELECT s.relid::bigint AS oid, s.n_live_tup AS live, s.n_dead_tup AS dead, s.n_mod_since_analyze AS changed,
        s.last_vacuum, s.last_autovacuum, s.last_analyze, s.last_autoanalyze,
        c.reltuples::float8 AS planned, c.relfilenode::bigint AS file
 FROM pg_stat_all_tables s
@@ -25,6 +25,7 @@ class TableStatistics:
         oid: the table.
         live: estimated number of live rows.
         dead: estimated number of dead rows.
+        changed: estimated number of rows that changed since the last ANALYZE.
         last_vacuum: last VACUUM by hand (VACUUM FULL does not count).
         last_autovacuum: last one by the autovacuum daemon.
         last_analyze: last ANALYZE by hand.
@@ -36,6 +37,7 @@ class TableStatistics:
     oid: int
     live: int
     dead: int
+    changed: int
     last_vacuum: datetime | None
     last_autovacuum: datetime | None
     last_analyze: datetime | None

@@ -140,7 +140,10 @@ def test_windows_plan_and_target_what_is_there(spec: Model) -> None:
     tasks, ingresses = _names("MaintenanceTask", *SAMPLES), _names("Ingress", DEMO)
 
     if isinstance(spec, WindowSpec):
-        assert {task.name for task in (spec.plan.tasks if spec.plan else ())} <= tasks
+        parts = spec.plan.tasks if spec.plan else []
+        assert {part.name for part in parts if part.selector is None} <= tasks
+        marks = [found["metadata"].get("labels", {}) for found in OURS if found["kind"] == "MaintenanceTask"]
+        assert all(any(part.selector.matches(each) for each in marks) for part in parts if part.selector)
         mode = spec.maintenance_mode
         assert {target.name for target in (mode.targets if mode else ()) if target.name} <= ingresses
 

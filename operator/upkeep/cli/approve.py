@@ -126,7 +126,7 @@ def _described(window: Object, spec: WindowSpec, occurrence: str) -> Iterator[st
         if spec.change.rollback_plan:
             yield f"  way back: {spec.change.rollback_plan}"
     if spec.plan:
-        yield f"  tasks: {', '.join(task.name for task in spec.plan.tasks)}"
+        yield f"  tasks: {', '.join(map(str, spec.plan.tasks))}"
     if spec.checklist:
         yield f"  checklist: {', '.join(item.name for item in spec.checklist.items)}"
 

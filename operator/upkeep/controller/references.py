@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from upkeep.api.selector import LabelSelector
 from upkeep.api.window import Request, Target, TaskState, WindowKind
 from upkeep.cluster.resources import BACKUPS, TARGETS, TASKS, WINDOWS, Resource
 from upkeep.domain.binding import located
@@ -21,6 +22,8 @@ NAMES_WINDOW: Final = "names-window"
 """Term of a task or policy for each window that it names, as `namespace/name`."""
 FREEZES: Final = "freezes"
 """Term of a freeze for each namespace in which it forbids, `*` for all."""
+SELECTS_TASKS: Final = "selects-tasks"
+"""Term of a window with a plan that chooses tasks by their labels: its namespace."""
 
 _LEAD: Final = timedelta(minutes=2)
 """How long before an opening it may be asked for: the first decision about it comes up to a minute before."""
@@ -52,6 +55,8 @@ def terms_of(resource: Resource, body: Mapping[str, Any]) -> Iterator[tuple[str,
         yield from ((NAMES_WINDOW, f"{namespace}/{name}") for namespace, name in named_windows(body).values())
     elif resource == WINDOWS:
         yield from ((FREEZES, namespace) for namespace in frozen_namespaces(body))
+        if any("selector" in entry for entry in _plan(body)):
+            yield SELECTS_TASKS, body["metadata"]["namespace"]
 
 
 def progress_of(window: Mapping[str, Any]) -> tuple[object, ...]:
@@ -62,9 +67,23 @@ def progress_of(window: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def planned_tasks(resource: Mapping[str, Any]) -> list[str]:
-    """Names of the MaintenanceTasks in a window's plan."""
-    plan = _mapping(_mapping(resource.get("spec")).get("plan"))
-    return list(_names(plan.get("tasks")))
+    """Names of the MaintenanceTasks in a window's plan: those that stand there, and what its selectors have chosen."""
+    named = _names([entry for entry in _plan(resource) if "selector" not in entry])
+    return list(dict.fromkeys((*named, *_names(_bound(resource)))))
+
+
+def task_selectors(resource: Mapping[str, Any]) -> list[LabelSelector]:
+    """By which labels a window's plan is still to choose tasks: once it is open, what was chosen stays."""
+    done = {name for task in _bound(resource) for name in _items(task.get("selectedBy")) if isinstance(name, str)}
+    wanted = []
+    for entry in _plan(resource):
+        if entry.get("name") in done:
+            continue
+        try:
+            wanted.append(LabelSelector.model_validate(entry["selector"]))
+        except (KeyError, ValidationError):
+            continue  # a task by its name; or the decision says what is wrong with it
+    return wanted
 
 
 def targets_of(resource: Mapping[str, Any]) -> list[TargetRef]:
@@ -125,6 +144,17 @@ def jobs_under_way(resource: Mapping[str, Any]) -> list[str]:
     named += [each.get("job") for each in rollbacks if each.get("state") == TaskState.RUNNING]
     named += [occurrence.get("verificationJob"), _mapping(occurrence.get("watch")).get("job")]
     return list(dict.fromkeys(name for name in named if name and isinstance(name, str)))
+
+
+def _plan(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    plan = _mapping(_mapping(resource.get("spec")).get("plan"))
+    return [entry for entry in _items(plan.get("tasks")) if isinstance(entry, Mapping)]
+
+
+def _bound(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The tasks of an opening that is under way, as the status has them."""
+    occurrence = occurrence_of(resource)
+    return [] if "closedAt" in occurrence else list(map(_mapping, _items(occurrence.get("tasks"))))
 
 
 def _targets(resource: Mapping[str, Any]) -> list[Any]:

@@ -19,6 +19,7 @@ from upkeep.controller.references import (
     named_windows,
     occurrence_of,
     planned_tasks,
+    task_selectors,
 )
 from upkeep.controller.targets import read_targets
 from upkeep.domain.backup import BackupSnapshot
@@ -80,8 +81,7 @@ class Snapshots:
         alerts = await self._alerting.alerts.before(key, resource)
         await self._look_for_jobs(resource)
         # Tasks and runs are of one moment: a Job may only be missing where its task already says how it ended.
-        tasks = {name: self._cache.get(Key(TASKS.plural, namespace, name)) for name in planned_tasks(resource)}
-        present = {name: task for name, task in tasks.items() if task is not None}
+        present = self._planned(resource)
         return WindowSnapshot(
             resource=resource,
             tasks=present,
@@ -113,6 +113,18 @@ class Snapshots:
         freezes = self._freezes(*(namespace for namespace, _ in named.values())) if named else ()
         present = {reference: window for reference, window in windows.items() if window is not None}
         return Surroundings(windows=present, freezes=freezes, served=self._served)
+
+    def _planned(self, window: Object) -> dict[str, Object]:
+        """The tasks that the plan of a window names, and those that its selectors choose or have chosen."""
+        namespace = window["metadata"]["namespace"]
+        found = {name: self._cache.get(Key(TASKS.plural, namespace, name)) for name in planned_tasks(window)}
+        if selectors := task_selectors(window):
+            for name in self._cache.names(TASKS, namespace):
+                task = self._cache.get(Key(TASKS.plural, namespace, name))
+                labels = (task["metadata"].get("labels") or {}) if task else {}
+                if any(selector.matches(labels) for selector in selectors):
+                    found[name] = task
+        return {name: task for name, task in found.items() if task is not None}
 
     def _freezes(self, *namespaces: str) -> list[Object]:
         """The freezes that apply to one of these namespaces."""

@@ -14,7 +14,7 @@ from upkeep.api.window import EVERY_NAMESPACE
 from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.resources import BY_KIND, INGRESSES, JOBS, OWNERS, PODS, TARGETS, TASKS, WINDOWS, Resource
 from upkeep.controller.queue import WorkQueue
-from upkeep.controller.references import NAMES_WINDOW, frozen_namespaces, planned_tasks, progress_of
+from upkeep.controller.references import NAMES_WINDOW, SELECTS_TASKS, frozen_namespaces, planned_tasks, progress_of
 from upkeep.domain import byhand
 from upkeep.domain.identity import (
     JOB_NAME_LABEL,
@@ -78,6 +78,8 @@ class Observer:
             if deleted or _generation(before) != _generation(body):
                 self._wake_dependents(key)
                 self._wake_frozen(before, body)
+            if resource == TASKS and (deleted or _shape(before) != _shape(body)):
+                self._wake_choosing(key.namespace)
             self._follow(resource, body, deleted=deleted)
             if deleted and resource == WINDOWS:
                 self._deleted(body)
@@ -127,6 +129,11 @@ class Observer:
 
     def _wake_bound(self, window: Key) -> None:
         for key in self._cache.found(NAMES_WINDOW, f"{window.namespace}/{window.name}"):
+            self._queue.add(key)
+
+    def _wake_choosing(self, namespace: str) -> None:
+        """A task that comes, goes or gets other labels concerns the windows that choose tasks by their labels."""
+        for key in self._cache.found(SELECTS_TASKS, namespace):
             self._queue.add(key)
 
     def _wake_frozen(self, *freezes: Mapping[str, Any] | None) -> None:
@@ -261,6 +268,11 @@ def _concerns(resource: Resource, target: Mapping[str, Any]) -> bool:
     """
     labels = target["metadata"].get("labels") or {}
     return byhand.concerns(target) or (resource == INGRESSES and labels.get(MODE_LABEL) == MODE_ON)
+
+
+def _shape(body: Mapping[str, Any] | None) -> object:
+    """What selectors look at, and whether it is there at all: labels do not count as a change of the spec."""
+    return (_generation(body), body["metadata"].get("labels")) if body else None
 
 
 def _generation(body: Mapping[str, Any] | None) -> int | None:

@@ -90,6 +90,27 @@ async def test_a_freeze_asks_the_windows_of_the_namespaces_in_which_it_forbids()
     assert asked == [["night", "of-platform", "of-shop"], everywhere, everywhere, ["night", "of-platform"]]
 
 
+async def test_a_task_that_comes_goes_or_is_labelled_asks_the_windows_that_choose_by_labels() -> None:
+    chooses = {**NIGHT, "plan": {"tasks": [{"name": "all", "selector": {"matchLabels": {"tier": "db"}}}]}}
+    seen = await settled(
+        (WINDOWS, thing("chooses", 1, spec=chooses)),
+        (WINDOWS, thing("names", 1, spec={**NIGHT, "plan": {"tasks": [{"name": "other"}]}})),
+        (WINDOWS, thing("elsewhere", 1, namespace="bank", spec=chooses)),
+    )
+    asked = []
+    for version, marks, deleted in ((2, {}, False), (3, {"tier": "db"}, False), (4, {"tier": "db"}, True)):
+        task = thing("vacuum", version)
+        task["metadata"]["labels"] = marks
+        seen.observer.seen(TASKS, task, deleted=deleted)
+        asked.append(await seen.asked())
+    seen.observer.seen(TASKS, thing("vacuum", 5))
+    await seen.asked()
+    seen.observer.seen(TASKS, thing("vacuum", 6, status={"active": ["vacuum-1"]}))
+
+    assert asked == [["chooses", "vacuum"]] * 3
+    assert await seen.asked() == ["vacuum"], "its status concerns nobody else"
+
+
 async def test_a_window_without_sense_asks_nobody_and_stops_nothing() -> None:
     seen = await settled((TASKS, thing("odd", 1, spec={"windows": [5, None, "platform/night"]})))
 

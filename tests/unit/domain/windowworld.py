@@ -8,7 +8,7 @@ from typing import Any
 import jsonpatch
 
 from unit.domain.cluster import BAD, GOOD, Jobs, Object, edited, resource, status_written
-from upkeep.controller.references import occurrence_of, planned_tasks, selectors_of, targets_of
+from upkeep.controller.references import occurrence_of, planned_tasks, selectors_of, targets_of, task_selectors
 from upkeep.domain import task, window
 from upkeep.domain.decision import (
     Action,
@@ -110,7 +110,7 @@ class WindowWorld:
         runs = self.jobs.runs()
         return WindowSnapshot(
             resource=self.live,
-            tasks={name: self.tasks[name] for name in self.planned() if name in self.tasks},
+            tasks=self._tasks(),
             runs=[run for run in runs if run.name in owned],
             busy=frozenset(
                 name
@@ -231,6 +231,11 @@ class WindowWorld:
         metadata = self.live["metadata"]
         if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
             self.window, self.page = None, None
+
+    def _tasks(self) -> dict[str, Object]:
+        """What the plan names; and, where it is still to choose, everything."""
+        found = self.tasks if task_selectors(self.live) else self.planned()
+        return {name: self.tasks[name] for name in found if name in self.tasks}
 
     def _targets(self) -> dict[TargetRef, Object]:
         """What it names or remembers; and, where it selects, everything: a domain that trusts no list is the better."""

@@ -7,7 +7,11 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from upkeep.actions.fields import Duration, Model, ObjectName, Rule
+from upkeep.api.selector import LabelSelector
 from upkeep.api.steps import BY_NAME, UNIQUE
+
+MAX_TASKS: Final = 128
+"""How many tasks one opening may have, those together that the plan names and that its selectors choose."""
 
 
 class PlanFailure(StrEnum):
@@ -26,16 +30,25 @@ class Overrun(StrEnum):
 
 
 class PlannedTask(Model):
-    """A MaintenanceTask of the same namespace, as a part of the plan."""
+    """A MaintenanceTask of the same namespace, or all that have certain labels, as a part of the plan."""
 
     name: ObjectName
-    """Name of the MaintenanceTask."""
+    """Name of the MaintenanceTask. With a selector: what this part of the plan is called, for dependsOn."""
+    selector: LabelSelector | None = None
+    """Labels of the MaintenanceTasks. They are looked for once, when the window opens; all else that is said here is
+    said of each of them. A task that another part of the plan has already chosen runs once, as the first of them."""
     depends_on: Annotated[list[ObjectName], Field(max_length=32)] = Field(default_factory=list)
-    """Tasks of this plan that must have ended well before this one starts."""
+    """Parts of this plan, by name, of which every task must have ended well before this one starts."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     """Of the tasks that could start, that of the highest priority starts first; equal ones as they are written."""
     estimate: Duration | None = None
     """How long it takes. When less time is left in the window, it is left out instead of started."""
+
+    def __str__(self) -> str:
+        if self.selector is None:
+            return self.name
+        labels = f"tasks with the labels {self.selector.query!r}" if self.selector.keys else "tasks at all"
+        return f"{self.name} ({labels})"
 
 
 class Plan(Model):

@@ -13,6 +13,7 @@ from upkeep.api.status import FindingSummary, ResourceStatus, ScheduleAnchor, Tr
 from upkeep.api.window.change import MAX_ITEMS, ApprovalStatus, ChecklistStatus
 from upkeep.api.window.gating import SilenceStatus
 from upkeep.api.window.notices import Announced, Notices
+from upkeep.api.window.plan import MAX_TASKS
 
 
 class WindowPhase(StrEnum):
@@ -61,7 +62,9 @@ class PlannedTaskStatus(Model):
     """A task of the plan in the current or last occurrence."""
 
     name: str
-    """Name of the MaintenanceTask."""
+    """Name of the MaintenanceTask, or of a selector that chose none."""
+    selected_by: Annotated[Sequence[str], Field(max_length=64)] = ()
+    """Parts of the plan whose selectors chose it when the window opened."""
     state: TaskState
     """Waiting, Running, Succeeded, Failed or Skipped."""
     reason: str = ""
@@ -198,7 +201,7 @@ class WindowOccurrence(Model):
     """Name of the Job of a verification that is under way."""
     watch: WatchStatus | None = None
     """The checks after it has closed."""
-    tasks: Annotated[Sequence[PlannedTaskStatus], Field(max_length=64)] = ()
+    tasks: Annotated[Sequence[PlannedTaskStatus], Field(max_length=MAX_TASKS)] = ()
     """The plan."""
     targets: Annotated[Sequence[TargetStatus], Field(max_length=1000)] = ()
     """The targets of maintenance mode."""

@@ -97,7 +97,7 @@ def _details(spec: WindowSpec) -> list[str]:
         names = [f"{target.kind} {target.name}" for target in spec.maintenance_mode.targets if target.name]
         lines.append(f"Affected: {_listed(names)} (users see a maintenance page)" if names else "")
     if spec.plan:
-        lines.append(f"Tasks:    {_listed([task.name for task in spec.plan.tasks])}")
+        lines.append(f"Tasks:    {_listed(list(map(str, spec.plan.tasks)))}")
     if spec.change:
         lines.append(f"Reason:   {spec.change.reason}")
         lines.append(f"Risk:     {spec.change.risk}" if spec.change.risk else "")

@@ -70,7 +70,8 @@ def decide(snapshot: WindowSnapshot) -> Decision:
         return _unreadable(stage, Problem(reason=INVALID_SPEC, message=explain(error)))
     except ScheduleError as error:
         return _unreadable(stage, Problem(reason=INVALID_SCHEDULE, message=str(error)))
-    stage = replace(stage, spec=spec, timetable=timetable, problem=spec_problem(snapshot, spec))
+    under_way = stage.current.tasks if stage.open else ()
+    stage = replace(stage, spec=spec, timetable=timetable, problem=spec_problem(snapshot, spec, under_way))
     stage = with_requests(without_abandoned(stage, mark))
     if is_freeze(stage):
         return _decision(lived(stage))

@@ -8,6 +8,7 @@ from upkeep.actions.contract import Outcome
 from upkeep.api.status import Condition, RunSummary, StepSummary
 from upkeep.api.status import Ending as RecordEnding
 from upkeep.api.window import (
+    Plan,
     PlannedTaskStatus,
     TargetState,
     TaskState,
@@ -16,6 +17,7 @@ from upkeep.api.window import (
     WindowSpec,
     WindowStatus,
 )
+from upkeep.api.window.plan import MAX_TASKS
 from upkeep.domain.conditions import Fact, Problem, merge, readiness
 from upkeep.domain.decision import Announce, EventType
 from upkeep.domain.history import Ledger, last_run_fact
@@ -23,8 +25,9 @@ from upkeep.domain.instants import write_instant
 from upkeep.domain.run import Run
 from upkeep.domain.window.branding import branding_problem
 from upkeep.domain.window.mode import holds_any, mode_problem
-from upkeep.domain.window.plan import cycle
+from upkeep.domain.window.plan import TASK_NOT_FOUND, cycle, missing
 from upkeep.domain.window.requires import is_check
+from upkeep.domain.window.selection import NOTHING_SELECTED, is_nothing, selected
 from upkeep.domain.window.snapshot import WindowSnapshot
 
 MAINTENANCE_MODE = "MaintenanceMode"
@@ -55,14 +58,18 @@ _WHY = {
 }
 
 
-def spec_problem(snapshot: WindowSnapshot, spec: WindowSpec) -> Problem | None:
-    """What other objects show to be wrong with a window; None where all is there."""
-    if spec.plan and (circle := cycle(spec.plan)):
-        return Problem(reason="InvalidPlan", message=f"these tasks wait for each other: {', '.join(circle)}")
-    for planned in spec.plan.tasks if spec.plan else ():
-        if planned.name not in snapshot.tasks:
-            message = f"MaintenanceTask {planned.name!r} of the plan does not exist in this namespace: create it"
-            return Problem(reason="TaskNotFound", message=message)
+def spec_problem(
+    snapshot: WindowSnapshot, spec: WindowSpec, under_way: Sequence[PlannedTaskStatus] = ()
+) -> Problem | None:
+    """What other objects show to be wrong with a window; None where all is there.
+
+    Args:
+        snapshot: what was seen.
+        spec: the spec.
+        under_way: the tasks of the opening that is under way.
+    """
+    if spec.plan and (problem := _plan_problem(snapshot, spec.plan, under_way)):
+        return problem
     known = {connection.name for connection in spec.connections}
     required = (spec.requires.steps or ()) if spec.requires else ()
     for step in (*required, *(spec.verify.steps if spec.verify else ())):
@@ -74,6 +81,27 @@ def spec_problem(snapshot: WindowSnapshot, spec: WindowSpec) -> Problem | None:
         return problem
     branding = spec.maintenance_mode.page.branding if spec.maintenance_mode else None
     return branding_problem(snapshot, branding) if branding else None
+
+
+def _plan_problem(snapshot: WindowSnapshot, plan: Plan, under_way: Sequence[PlannedTaskStatus]) -> Problem | None:
+    selection = selected(snapshot, plan, under_way)
+    tasks = selection.expanded
+    if circle := cycle(plan) or cycle(tasks):
+        return Problem(reason="InvalidPlan", message=f"these tasks wait for each other: {', '.join(circle)}")
+    if selection.excess:
+        message = (
+            f"the plan has {selection.excess} more than the {MAX_TASKS} tasks that a window may have: choose fewer"
+        )
+        return Problem(reason="InvalidPlan", message=message)
+    ended = {task.name for task in under_way if task.state is not TaskState.WAITING}
+    for planned in tasks.tasks:
+        gone = planned.name not in snapshot.tasks and not is_nothing(planned.name)
+        if gone and (planned.selector is None or planned.name not in ended):
+            return Problem(reason=TASK_NOT_FOUND, message=missing(planned))
+    for part in selection.empty:
+        message = f"{part} of the plan: this namespace has no such MaintenanceTask; label one, or correct the selector"
+        return Problem(reason=NOTHING_SELECTED, message=message)
+    return None
 
 
 def result(snapshot: WindowSnapshot, occurrence: WindowOccurrence, ending: Ending) -> tuple[RunSummary, Announce]:

@@ -22,6 +22,7 @@ from upkeep.domain.run import Run, finding_summary, run_name
 from upkeep.domain.spec import explain
 from upkeep.domain.task import reference_problem
 from upkeep.domain.window.ownrun import window_occasion
+from upkeep.domain.window.selection import NOTHING_SELECTED, is_nothing
 from upkeep.domain.window.snapshot import WindowSnapshot
 from upkeep.domain.work import task_work
 
@@ -29,6 +30,7 @@ _KEPT_FINDINGS: Final = 5
 OVER: Final = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.SKIPPED})
 _BAD: Final = frozenset({TaskState.FAILED, TaskState.SKIPPED})
 _MOMENT: Final = timedelta(seconds=1)
+TASK_NOT_FOUND: Final = "TaskNotFound"
 _LEFT: Final[Mapping[Overrun, tuple[str, str]]] = {
     Overrun.FINISH: ("Overran", "still ran when the window closed"),
     Overrun.STOP: ("Stopped", "still ran when the window closed, and was stopped"),
@@ -110,6 +112,13 @@ def aborted(plan: Plan, tasks: Iterable[PlannedTaskStatus]) -> bool:
     return plan.on_failure is not PlanFailure.CONTINUE and failures > plan.max_errors
 
 
+def missing(planned: PlannedTask) -> str:
+    """What to say of a task of an expanded plan that is not there."""
+    if planned.selector is None:
+        return f"MaintenanceTask {planned.name!r} of the plan does not exist in this namespace: create it"
+    return f"MaintenanceTask {planned.name!r} was chosen by its labels when the window opened, and was deleted since"
+
+
 def left_running(tasks: Sequence[PlannedTaskStatus], overrun: Overrun) -> tuple[PlannedTaskStatus, ...]:
     """The tasks of a window that closes: what still runs is not a part of the window any more."""
     reason, message = _LEFT[overrun]
@@ -150,7 +159,10 @@ def _next_step(
     states: Mapping[str, PlannedTaskStatus],
     course: Course,
 ) -> tuple[PlannedTaskStatus, StartRun | None]:
-    failed = [name for name in planned.depends_on if states[name].state in _BAD]
+    if is_nothing(planned.name):
+        message = "no task had its labels when the window opened"
+        return _status(planned, TaskState.SKIPPED, NOTHING_SELECTED, message), None
+    failed = [name for name in planned.depends_on if name not in states or states[name].state in _BAD]
     if course.closing:
         return _status(planned, TaskState.SKIPPED, "WindowClosed", "the window ended before it could start"), None
     if failed:
@@ -192,8 +204,7 @@ def _begin(
 ) -> tuple[PlannedTaskStatus, StartRun | None]:
     resource = snapshot.tasks.get(planned.name)
     if resource is None:
-        message = f"MaintenanceTask {planned.name!r} does not exist in this namespace: create it"
-        return _status(planned, TaskState.FAILED, "TaskNotFound", message), None
+        return _status(planned, TaskState.FAILED, TASK_NOT_FOUND, missing(planned)), None
     try:
         spec = TaskSpec.model_validate(resource.get("spec"))
     except ValidationError as problem:

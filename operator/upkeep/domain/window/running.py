@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from upkeep.api.window import Request, WindowPhase
+from upkeep.api.window import Request, WindowPhase, WindowSpec
 from upkeep.domain.history import SETTLING
 from upkeep.domain.window.closing import closed
 from upkeep.domain.window.control import left_open, under_control, waiting_for_ticks
@@ -14,6 +14,7 @@ from upkeep.domain.window.outcome import Ending, rollback_events, task_events
 from upkeep.domain.window.plan import Course, Progress, advance
 from upkeep.domain.window.requests import ended_by_request
 from upkeep.domain.window.rollback import reverse, wanted
+from upkeep.domain.window.selection import selected
 from upkeep.domain.window.stage import Stage
 from upkeep.domain.window.verification import due, verified
 
@@ -28,10 +29,7 @@ def opened(stage: Stage) -> Stage:
     progress = Progress(tasks=())
     before = stage.current.tasks
     if stage.spec and stage.spec.plan:
-        frost = frozen(stage.snapshot, stage.spec, stage.now)
-        course = Course(start=stage.start, end=stage.end, cutoff=stage.spec.cutoff, closing=over, frost=frost)
-        progress = advance(stage.snapshot, stage.spec.plan, course, before)
-        stage = stage.waking(frost.until if frost else None)
+        stage, progress = _advanced(stage, stage.spec, closing=over)
     stage, progress = under_control(stage, progress)
     stage = stage.becoming(tasks=progress.tasks).doing(*progress.starts)
     stage = stage.waking(stage.end, progress.wake_at, _settling(stage))
@@ -56,6 +54,23 @@ def opened(stage: Stage) -> Stage:
     if undone:
         return closed(stage.becoming(left_open=undone), Ending.CHECKLIST_INCOMPLETE)
     return closed(stage, Ending.DONE if progress.over and not unproven else Ending.OVERRAN)
+
+
+def _advanced(stage: Stage, spec: WindowSpec, *, closing: bool) -> tuple[Stage, Progress]:
+    """The plan of an open window, one step on; first of all it is written down which tasks it has."""
+    before = stage.current.tasks
+    if spec.plan is None:
+        return stage, Progress(tasks=())
+    selection = selected(stage.snapshot, spec.plan, before)
+    if selection.is_news(before):
+        stage = stage.saying("TasksSelected", message) if (message := selection.message()) else stage
+        if not closing:
+            return stage, Progress(tasks=selection.waiting(before), wake_at=stage.now)
+    frost = frozen(stage.snapshot, spec, stage.now)
+    course = Course(start=stage.start, end=stage.end, cutoff=spec.cutoff, closing=closing, frost=frost)
+    progress = advance(stage.snapshot, selection.expanded, course, before)
+    progress = replace(progress, tasks=selection.written(progress.tasks))
+    return stage.waking(frost.until if frost else None), progress
 
 
 def _open_until(stage: Stage) -> datetime:

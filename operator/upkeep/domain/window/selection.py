@@ -71,14 +71,13 @@ class Selection:
     def message(self) -> str:
         """What was chosen, for people."""
         owners = self._owners()
-        told = []
+        told = [f"{self.excess} more than the most of {MAX_TASKS} are left out"] if self.excess else []
         for part in self.plan.tasks:
             if part.name not in self.fresh or not self.chosen[part.name]:
                 continue
             elsewhere = {task: owners[task].name for task in self.chosen[part.name] if owners[task] is not part}
             told.append(f"{part.name}: {', '.join(self.chosen[part.name])}")
             told += [f"{task} runs once, as part of {name}" for task, name in elsewhere.items()]
-        told += [f"{self.excess} more than the most of {MAX_TASKS} are left out"] if self.excess else []
         return "; ".join(told)
 
     def _of(self, part: PlannedTask) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ def _helm(*arguments: str, values: dict[str, Any] | None = None) -> "subprocess.
     )
 
 
-def _rendered(values: dict[str, Any] | None = None, *, namespace: str = "upkeep-system", hooks: bool = False) -> str:
+def rendered(values: dict[str, Any] | None = None, *, namespace: str = "upkeep-system", hooks: bool = False) -> str:
     options = () if hooks else ("--no-hooks",)
     done = _helm("template", "upkeep", str(CHART), f"--namespace={namespace}", *options, values=values)
     assert done.returncode == 0, done.stderr
@@ -62,9 +62,9 @@ def test_helm_finds_nothing_to_criticise() -> None:
 
 
 def test_the_kustomize_install_is_what_the_chart_renders() -> None:
-    rendered = _rendered({"crds": {"install": False}})
+    expected = rendered({"crds": {"install": False}})
 
-    assert (INSTALL / "upkeep.yaml").read_text() == rendered, "run `make generate`"
+    assert (INSTALL / "upkeep.yaml").read_text() == expected, "run `make generate`"
 
 
 def test_kustomize_gives_jobs_and_pages_the_image_of_the_operator(kubectl: Kubectl, tmp_path: Path) -> None:
@@ -92,21 +92,21 @@ def test_kustomize_gives_jobs_and_pages_the_image_of_the_operator(kubectl: Kubec
     ],
 )
 def test_the_image_is_named_by_tag_or_pinned_by_digest(image: dict[str, str], reference: str) -> None:
-    objects = parse(_rendered({"image": image}))
+    objects = parse(rendered({"image": image}))
 
     assert _container(objects)["image"] == reference
     assert _environment(objects)["UPKEEP_IMAGE"] == reference
 
 
 def test_jobs_may_have_an_image_of_their_own() -> None:
-    objects = parse(_rendered({"jobs": {"image": f"registry.example.com/upkeep@{DIGEST}"}}))
+    objects = parse(rendered({"jobs": {"image": f"registry.example.com/upkeep@{DIGEST}"}}))
 
     assert _environment(objects)["UPKEEP_IMAGE"] == f"registry.example.com/upkeep@{DIGEST}"
     assert _container(objects)["image"] == "localhost/upkeep:0.1.0"
 
 
 def test_channels_are_mounted_where_the_operator_looks_and_need_not_be_there() -> None:
-    objects = parse(_rendered({"channels": {"secretName": "people"}}))
+    objects = parse(rendered({"channels": {"secretName": "people"}}))
 
     (deployment,) = _of(objects, "Deployment")
     pod = deployment["spec"]["template"]["spec"]
@@ -115,13 +115,13 @@ def test_channels_are_mounted_where_the_operator_looks_and_need_not_be_there() -
     assert _environment(objects)["UPKEEP_CHANNELS_FILE"] == f"{mount['mountPath']}/channels.yaml"
     assert mount["readOnly"]
     assert volume["secret"] == {"secretName": "people", "optional": True}
-    assert "UPKEEP_CHANNELS_FILE" not in _environment(parse(_rendered()))
+    assert "UPKEEP_CHANNELS_FILE" not in _environment(parse(rendered()))
 
 
 def test_with_watched_namespaces_there_are_rights_in_these_and_nowhere_else() -> None:
-    everywhere = {found["metadata"]["name"]: found["rules"] for found in _of(parse(_rendered()), "ClusterRole")}
+    everywhere = {found["metadata"]["name"]: found["rules"] for found in _of(parse(rendered()), "ClusterRole")}
 
-    objects = parse(_rendered({"watchNamespaces": ["shop", "blog"], "rbac": {"userRoles": False}}))
+    objects = parse(rendered({"watchNamespaces": ["shop", "blog"], "rbac": {"userRoles": False}}))
 
     roles = {found["metadata"]["namespace"]: found["rules"] for found in _of(objects, "Role")}
     assert _of(objects, "ClusterRole", "ClusterRoleBinding") == []
@@ -131,19 +131,47 @@ def test_with_watched_namespaces_there_are_rights_in_these_and_nowhere_else() ->
     assert _environment(objects)["UPKEEP_WATCH_NAMESPACES"] == "shop,blog"
 
 
+def test_the_status_page_may_list_windows_where_it_shows_them_and_nothing_else() -> None:
+    watched = {"watchNamespaces": ["shop", "blog"], "rbac": {"userRoles": False}}
+    allowed = [{"apiGroups": ["upkeep.dev"], "resources": ["maintenancewindows"], "verbs": ["list"]}]
+
+    def roles(values: dict[str, Any]) -> dict[str, Any]:
+        objects = parse(rendered(values))
+        found = [
+            item for item in _of(objects, "Role", "ClusterRole") if item["metadata"]["name"] == "upkeep-status-page"
+        ]
+        return {item["metadata"].get("namespace", "*"): item["rules"] for item in found}
+
+    assert roles({}) == {}
+    assert roles({"statusPage": {"enabled": True}}) == {"*": allowed}
+    assert roles({"statusPage": {"enabled": True}, **watched}) == {"shop": allowed, "blog": allowed}
+    assert roles({"statusPage": {"enabled": True, "namespaces": ["shop"]}, **watched}) == {"shop": allowed}
+
+
+def test_the_dashboard_asks_for_the_metrics_by_their_prefix() -> None:
+    objects = parse(rendered({"dashboards": {"enabled": True}, "metrics": {"prefix": "rinawarp"}}))
+
+    (found,) = [item for item in _of(objects, "ConfigMap") if item["metadata"]["name"] == "upkeep-dashboards"]
+    (dashboard,) = found["data"].values()
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(dashboard)["panels"]
+    assert "rinawarp_window_open" in dashboard
+    assert "upkeep_" not in dashboard
+
+
 def test_uninstalling_keeps_the_definitions_and_all_that_is_made_of_them() -> None:
-    definitions = _of(parse(_rendered()), "CustomResourceDefinition")
+    definitions = _of(parse(rendered()), "CustomResourceDefinition")
 
     assert len(definitions) == 3
     assert {found["metadata"]["annotations"]["helm.sh/resource-policy"] for found in definitions} == {"keep"}
 
 
 def test_somebody_else_may_bring_the_definitions() -> None:
-    assert _of(parse(_rendered({"crds": {"install": False}})), "CustomResourceDefinition") == []
+    assert _of(parse(rendered({"crds": {"install": False}})), "CustomResourceDefinition") == []
 
 
 def test_an_existing_account_is_used_and_not_made() -> None:
-    objects = parse(_rendered({"serviceAccount": {"create": False, "name": "mine"}}))
+    objects = parse(rendered({"serviceAccount": {"create": False, "name": "mine"}}))
 
     subjects = [found["subjects"][0]["name"] for found in _of(objects, "ClusterRoleBinding", "RoleBinding")]
     (deployment,) = _of(objects, "Deployment")
@@ -174,9 +202,11 @@ def test_everything_optional_together_is_accepted_by_the_server(kubectl: Kubectl
         ],
         "serviceAccount": {"annotations": {"example.com/role": "upkeep"}},
         "channels": {"secretName": "people"},
+        "statusPage": {"enabled": True, "name": "The $(Shop)", "selector": "audience in (customers, partners)"},
+        "dashboards": {"enabled": True},
         "fullnameOverride": "maintenance",
     }
-    objects = parse(_rendered(values, namespace=empty_namespace))
+    objects = parse(rendered(values, namespace=empty_namespace))
 
     done = kubectl.dry_run(objects, "--server-side", "--force-conflicts")
 
@@ -185,10 +215,12 @@ def test_everything_optional_together_is_accepted_by_the_server(kubectl: Kubectl
 
 
 def test_what_it_installs_is_accepted_and_its_pods_are_restricted(kubectl: Kubectl, empty_namespace: str) -> None:
-    objects = [moved(found, empty_namespace) for found in parse(_rendered(namespace=empty_namespace))]
-    (deployment,) = _of(objects, "Deployment")
+    values = {"statusPage": {"enabled": True}}
+    objects = [moved(found, empty_namespace) for found in parse(rendered(values, namespace=empty_namespace))]
+    deployments = _of(objects, "Deployment")
 
-    objects.append(_without_account(pod_of(deployment, empty_namespace)))
+    objects += [_without_account(pod_of(deployment, empty_namespace)) for deployment in deployments]
+    assert len(deployments) == 2
     done = kubectl.dry_run(objects, "--server-side", "--force-conflicts")
 
     assert done.returncode == 0, done.stderr
@@ -212,6 +244,7 @@ def _without_account(pod: Object) -> Object:
         ({"watchNamespaces": ["Shop"]}, "watchNamespaces"),
         ({"watchNamespaces": "shop"}, "watchNamespaces"),
         ({"serviceAccount": {"create": False}}, "serviceAccount"),
+        ({"statusPage": {"enabled": True, "namespaces": ["*"]}}, "namespaces"),
         ({"resources": {"limits": {"memory": "lots"}}}, "memory"),
     ],
     ids=str,

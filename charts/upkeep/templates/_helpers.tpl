@@ -123,3 +123,25 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
   resources: [services, configmaps]
   verbs: [list, delete]
 {{- end -}}
+
+{{/* What identifies the Pods of the status page; it may never change. */}}
+{{- define "upkeep.statusPage.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: status-page
+{{- end -}}
+
+{{- define "upkeep.statusPage.labels" -}}
+{{ include "upkeep.statusPage.selectorLabels" . }}
+app.kubernetes.io/part-of: upkeep
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* All that the status page may do in a namespace. */}}
+{{- define "upkeep.statusPage.rules" -}}
+- apiGroups: [upkeep.dev]
+  resources: [maintenancewindows]
+  verbs: [list]
+{{- end -}}

@@ -19,6 +19,12 @@ def _page() -> int:
     return command()
 
 
+def _status_page() -> int:
+    from upkeep.web.status.server import main as command  # noqa: PLC0415 - only this command needs it
+
+    return command()
+
+
 def _operator() -> int:
     from upkeep.controller.operator import main as command  # noqa: PLC0415 - only the operator loads Kopf
 
@@ -70,6 +76,7 @@ COMMANDS: Final[Mapping[str, tuple[Callable[[], int], str]]] = {
     "operator": (_operator, "run the operator (needs UPKEEP_IMAGE and UPKEEP_NAMESPACE)"),
     "run": (_run, "execute the steps of a run inside a Job's Pod"),
     "page": (_page, "serve a maintenance page inside its Pod"),
+    "status-page": (_status_page, "serve the status page inside its Pod"),
     "restore": (_restore, "take everything off its maintenance page without the operator"),
     "retire": (_retire, "stop the operator and put everything back, before it is uninstalled"),
     "approve": (_approve, "approve an opening of a window, in your own name"),

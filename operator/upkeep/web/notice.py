@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from upkeep.domain.branding import Brand
@@ -23,8 +23,6 @@ SHORTEST_RETRY: Final = 5
 UNKNOWN_RETRY: Final = 60
 """Seconds a client is asked to wait when the end is not known."""
 
-_MINUTES_UP_TO: Final = 90
-_HOURS_UP_TO: Final = 36
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 
 
@@ -122,7 +120,7 @@ class Edition:
             return self.words.soon
         if self.notice.overdue(now):
             return self.words.any_moment
-        return self.words.back_in.format(duration=_in_words(until - now, self.words))
+        return self.words.back_in.format(duration=self.words.duration(until - now))
 
     @property
     def end(self) -> str:
@@ -173,16 +171,3 @@ def _instant(value: object) -> datetime | None:
         return instant.astimezone(UTC) if instant.tzinfo else None
     except (ValueError, OverflowError):
         return None
-
-
-def _in_words(rest: timedelta, known: Words) -> str:
-    """A duration rounded up, so that nobody is promised too much."""
-    minutes = math.ceil(rest.total_seconds() / 60)
-    if minutes <= 1:
-        return known.minute
-    if minutes <= _MINUTES_UP_TO:
-        return known.minutes.format(number=minutes)
-    half_hours = math.ceil(minutes / 30)
-    if half_hours <= _HOURS_UP_TO * 2:
-        return known.hours.format(number=f"{half_hours // 2}{'½' if half_hours % 2 else ''}")
-    return known.days.format(number=math.ceil(minutes / 60 / 24))

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from aiohttp import web
 
 from upkeep.resources.page import BRAND_DIRECTORY, CONTAINER_PORT, CONTENT_DIRECTORY, CONTENT_FILE, HEALTH_PORT
 from upkeep.web.content import Content
+from upkeep.web.listener import listener
 from upkeep.web.negotiation import negotiated
 from upkeep.web.representation import Representations
 
@@ -116,21 +116,11 @@ async def _listening(handler: Handler, host: str | None, port: int) -> AsyncIter
     runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        listener = _listener(host, port)
-        await web.SockSite(runner, listener).start()
-        yield listener.getsockname()[1]
+        socket = listener(host, port)
+        await web.SockSite(runner, socket).start()
+        yield socket.getsockname()[1]
     finally:
         await runner.cleanup()
-
-
-def _listener(host: str | None, port: int) -> socket.socket:
-    """A listening socket; for all addresses one that takes IPv4 and IPv6, where the machine has both."""
-    if host is not None:
-        return socket.create_server((host, port))
-    try:
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    except (OSError, ValueError):
-        return socket.create_server(("", port))
 
 
 async def serve(content: Path, port: int, health_port: int, brand: Path | None = None) -> None:

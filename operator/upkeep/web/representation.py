@@ -1,18 +1,14 @@
 """A notice as HTML for people, JSON for programs and plain text for terminals."""
 
 import base64
-import hashlib
 import json
-import re
-from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from upkeep.domain.branding import Brand, Logo
 from upkeep.web.colour import palette
+from upkeep.web.document import Document
 from upkeep.web.negotiation import HTML, JSON
 from upkeep.web.notice import Edition
 
@@ -25,17 +21,7 @@ class Representations:
     """Renders notices; the template is read once."""
 
     def __init__(self) -> None:
-        loader = PackageLoader("upkeep.web")
-        environment = Environment(
-            loader=loader,
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._page = environment.get_template(_TEMPLATE)
-        source, _, _ = loader.get_source(environment, _TEMPLATE)
-        self._style, self._script = _element("style", source), _element("script", source)
+        self._page = Document(_TEMPLATE)
 
     def body(self, media: str, edition: Edition, *, now: datetime) -> str:
         """The edition as text of the media type, one of those that `negotiated` returns."""
@@ -55,17 +41,7 @@ class Representations:
 
     def policy(self, brand: Brand) -> str:
         """The Content-Security-Policy that the HTML page needs: its own styles and script, by their hashes."""
-        styles = [self._style, *filter(None, [_style(brand)])]
-        directives = {
-            "default-src": "'none'",
-            "style-src": _hashes(styles),
-            "script-src": _hashes([self._script]),
-            "img-src": "data:",
-            "connect-src": "'self'",
-            "base-uri": "'none'",
-            "form-action": "'none'",
-        }
-        return "; ".join(f"{name} {value}" for name, value in directives.items())
+        return self._page.policy(filter(None, [_style(brand)]))
 
 
 def _refresh(edition: Edition, now: datetime) -> int:
@@ -108,12 +84,3 @@ def _style(brand: Brand) -> str:
         ":root{" + "".join(f"--{n}:{c};" for n, c in colours[when].items()) + "}" for when in ("day", "night")
     )
     return f"{day}@media (prefers-color-scheme: dark){{{night}}}"
-
-
-def _element(name: str, source: str) -> str:
-    found = re.search(rf"<{name}>(.*?)</{name}>", source, re.DOTALL)
-    return found.group(1) if found else ""
-
-
-def _hashes(texts: Iterable[str]) -> str:
-    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts)

@@ -4,14 +4,19 @@ No library: the page must stay small. Every language says the same as English do
 less than two, so that no language needs a rule for its plural.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from upkeep.web.language import primary
 
 ENGLISH: Final = "en"
+
+_MINUTES_UP_TO: Final = 90
+_HOURS_UP_TO: Final = 36
+_TO: Final = "\N{EN DASH}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,7 @@ class Words:
         days: with `{number}`, at least two.
         expected: comes before the instant of the end.
         was_expected: the same, where it has passed.
-        date: an instant, with `{weekday}`, `{day}`, `{month}`, `{year}` and `{time}`.
+        date: an instant, with `{weekday}`, `{day}`, `{month}`, `{year}`, `{time}` and `{zone}`.
         weekdays: from Monday on, as they stand in the date.
         months: from January on, as they stand in the date.
         local: the instant where the visitor is, with `{time}`.
@@ -57,13 +62,36 @@ class Words:
     hint: str
 
     def instant(self, moment: datetime) -> str:
-        """A moment as it is written in this language."""
+        """A moment as it is written in this language, in the time zone that it is in."""
+        return self._dated(moment, f"{moment:%H:%M}")
+
+    def span(self, start: datetime, end: datetime) -> str:
+        """From one moment to another in the same time zone; the day stands there once where it is the same."""
+        if start.date() != end.date() or start.utcoffset() != end.utcoffset():
+            return f"{self.instant(start)} {_TO} {self.instant(end)}"
+        return self._dated(start, f"{start:%H:%M}{_TO}{end:%H:%M}")
+
+    def duration(self, length: timedelta) -> str:
+        """A duration rounded up, so that nobody is promised too much."""
+        minutes = math.ceil(length.total_seconds() / 60)
+        if minutes <= 1:
+            return self.minute
+        if minutes <= _MINUTES_UP_TO:
+            return self.minutes.format(number=minutes)
+        half_hours = math.ceil(minutes / 30)
+        if half_hours <= _HOURS_UP_TO * 2:
+            return self.hours.format(number=f"{half_hours // 2}{'½' if half_hours % 2 else ''}")
+        return self.days.format(number=math.ceil(minutes / 60 / 24))
+
+    def _dated(self, moment: datetime, time: str) -> str:
+        zone = moment.tzname() or ""
         return self.date.format(
             weekday=self.weekdays[moment.weekday()],
             day=moment.day,
             month=self.months[moment.month - 1],
             year=moment.year,
-            time=f"{moment:%H:%M}",
+            time=time,
+            zone=f"UTC{zone}" if zone[:1] in {"+", "-"} else zone,
         )
 
 
@@ -87,7 +115,7 @@ WORDS: Final[Mapping[str, Words]] = {
         days="about {number} days",
         expected="Expected to end by",
         was_expected="It was expected to end by",
-        date="{weekday}, {day} {month} {year}, {time} UTC",
+        date="{weekday}, {day} {month} {year}, {time} {zone}",
         weekdays=("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
         months=(
             *("January", "February", "March", "April", "May", "June"),
@@ -109,7 +137,7 @@ WORDS: Final[Mapping[str, Words]] = {
         days="etwa {number} Tagen",
         expected="Voraussichtlich bis",
         was_expected="Das Ende war erwartet für",
-        date="{weekday}, {day}. {month} {year}, {time} UTC",
+        date="{weekday}, {day}. {month} {year}, {time} {zone}",
         weekdays=("Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag"),
         months=(
             *("Januar", "Februar", "März", "April", "Mai", "Juni"),
@@ -131,7 +159,7 @@ WORDS: Final[Mapping[str, Words]] = {
         days="{number} jours environ",
         expected="Fin prévue :",
         was_expected="La fin était prévue :",
-        date="{weekday} {day} {month} {year}, {time} UTC",
+        date="{weekday} {day} {month} {year}, {time} {zone}",
         weekdays=("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"),
         months=(
             *("janvier", "février", "mars", "avril", "mai", "juin"),
@@ -153,7 +181,7 @@ WORDS: Final[Mapping[str, Words]] = {
         days="unos {number} días",
         expected="Fin previsto:",
         was_expected="El fin estaba previsto:",
-        date="{weekday}, {day} de {month} de {year}, {time} UTC",
+        date="{weekday}, {day} de {month} de {year}, {time} {zone}",
         weekdays=("lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"),
         months=(
             *("enero", "febrero", "marzo", "abril", "mayo", "junio"),
@@ -175,7 +203,7 @@ WORDS: Final[Mapping[str, Words]] = {
         days="cerca de {number} dias",
         expected="Término previsto:",
         was_expected="O término estava previsto:",
-        date="{weekday}, {day} de {month} de {year}, {time} UTC",
+        date="{weekday}, {day} de {month} de {year}, {time} {zone}",
         weekdays=(
             *("segunda-feira", "terça-feira", "quarta-feira", "quinta-feira", "sexta-feira"),
             *("sábado", "domingo"),
@@ -200,7 +228,7 @@ WORDS: Final[Mapping[str, Words]] = {
         days="circa {number} giorni",
         expected="Fine prevista:",
         was_expected="La fine era prevista:",
-        date="{weekday} {day} {month} {year}, {time} UTC",
+        date="{weekday} {day} {month} {year}, {time} {zone}",
         weekdays=("lunedì", "martedì", "mercoledì", "giovedì", "venerdì", "sabato", "domenica"),
         months=(
             *("gennaio", "febbraio", "marzo", "aprile", "maggio", "giugno"),
@@ -222,7 +250,7 @@ WORDS: Final[Mapping[str, Words]] = {
         days="ongeveer {number} dagen",
         expected="Verwacht einde:",
         was_expected="Het einde werd verwacht:",
-        date="{weekday} {day} {month} {year}, {time} UTC",
+        date="{weekday} {day} {month} {year}, {time} {zone}",
         weekdays=("maandag", "dinsdag", "woensdag", "donderdag", "vrijdag", "zaterdag", "zondag"),
         months=(
             *("januari", "februari", "maart", "april", "mei", "juni"),

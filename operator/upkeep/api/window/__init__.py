@@ -14,6 +14,7 @@ from upkeep.api.window.health import Verification, VerifyFailure, Watch
 from upkeep.api.window.maintenance import MaintenanceMode, Strategy, Target
 from upkeep.api.window.page import Branding, Page, Translation
 from upkeep.api.window.plan import Overrun, Plan, PlanFailure, PlannedTask
+from upkeep.api.window.publication import StatusPage
 from upkeep.api.window.sharing import EVERY_NAMESPACE, WindowKind
 from upkeep.api.window.spec import Urgency, WindowSpec
 from upkeep.api.window.status import (
@@ -57,6 +58,7 @@ __all__ = [
     "Request",
     "Risk",
     "RollbackStatus",
+    "StatusPage",
     "Strategy",
     "Target",
     "TargetState",

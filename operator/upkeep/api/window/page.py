@@ -33,7 +33,12 @@ class Branding(Model):
     about a minute and a half."""
 
 
-def _each_language_once(items: list[Translation]) -> list[Translation]:
+def each_language_once(items: list[Translation]) -> list[Translation]:
+    """The translations, none of which takes the place of another.
+
+    Raises:
+        ValueError: a language is there twice.
+    """
     seen = [item.language for item in items]
     twice = next((language for language in seen if seen.count(language) > 1), None)
     if twice is not None:
@@ -42,10 +47,11 @@ def _each_language_once(items: list[Translation]) -> list[Translation]:
     return items
 
 
-_BY_LANGUAGE: Final[dict[str, Any]] = {
+BY_LANGUAGE: Final[dict[str, Any]] = {
     "x-kubernetes-list-type": "map",
     "x-kubernetes-list-map-keys": ["language"],
 }
+"""How a list of translations merges."""
 
 
 class Page(Model):
@@ -59,7 +65,7 @@ class Page(Model):
     """The language of title and message, as a language tag (BCP 47); visitors who want none of the translations get
     it."""
     translations: Annotated[
-        list[Translation], Field(max_length=20, json_schema_extra=_BY_LANGUAGE), AfterValidator(_each_language_once)
+        list[Translation], Field(max_length=20, json_schema_extra=BY_LANGUAGE), AfterValidator(each_language_once)
     ] = Field(default_factory=list)
     """The page in other languages; a visitor gets the one that his browser asks for. What Upkeep itself says on the
     page, such as when it will be over, is there in English, German, French, Spanish, Portuguese, Italian and Dutch;

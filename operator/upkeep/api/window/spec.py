@@ -15,6 +15,7 @@ from upkeep.api.window.health import Verification, Watch
 from upkeep.api.window.maintenance import MaintenanceMode
 from upkeep.api.window.notices import ANNOUNCED_TO_SOMEBODY, Announcements, Notify, check_announcements
 from upkeep.api.window.plan import Overrun, Plan
+from upkeep.api.window.publication import StatusPage
 from upkeep.api.window.sharing import Kind, SharedWith, WindowKind, check_freeze, freeze_rules
 
 
@@ -73,6 +74,8 @@ class WindowSpec(Model):
     """The tasks that run while it is open."""
     maintenance_mode: MaintenanceMode | None = None
     """What shows a maintenance page meanwhile."""
+    status_page: StatusPage | None = None
+    """Shows it on the status page, with these words. Left out: no status page knows of it."""
     requires: Requirements | None = None
     """What must hold before it opens."""
     silence: Silence | None = None

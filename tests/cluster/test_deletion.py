@@ -74,7 +74,7 @@ def test_a_deleted_window_gives_the_ingress_back_and_takes_its_page_with_it(
         lambda: place.server.find(WINDOWS, place.name, "tonight"),
         lambda left: left is None,
         what="the window is gone",
-        seconds=PATIENCE,
+        seconds=2 * PATIENCE,
     )
     pages = f"{COMPONENT_LABEL}={COMPONENT}"
     until(
@@ -112,7 +112,7 @@ def test_an_ingress_that_was_made_anew_meanwhile_is_left_as_it_is(
         lambda: place.server.find(WINDOWS, place.name, "tonight"),
         lambda left: left is None,
         what="the window is gone",
-        seconds=PATIENCE,
+        seconds=2 * PATIENCE,
     )
     anew = place.get(INGRESSES, "shop")
     assert semantically_equal(before, anew)

@@ -145,7 +145,7 @@ def _is_freeze(window: Manifest | None) -> bool:
 
 
 def _under_way(occurrence: WindowOccurrence | None, now: datetime) -> bool:
-    if occurrence is None or occurrence.opened_at is None or occurrence.closed_at is not None:
+    if occurrence is None or occurrence.opened_at is None or (occurrence.closed_at or occurrence.restored_at):
         return False
     return now < read_instant(occurrence.end_time)
 

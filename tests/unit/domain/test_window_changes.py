@@ -9,6 +9,7 @@ from unit.domain.cluster import GOOD, at, minutes, said
 from unit.domain.windowworld import WindowWorld, ingress
 from upkeep.domain.decision import PatchTarget
 from upkeep.domain.maintenance import semantically_equal
+from upkeep.domain.window.closing import PAGE_LINGER
 
 TARGETS: Final = [{"kind": "Ingress", "name": "web"}, {"kind": "Ingress", "name": "api"}]
 SPEC: Final[dict[str, Any]] = {
@@ -19,6 +20,7 @@ SPEC: Final[dict[str, Any]] = {
 }
 PREPARING: Final = minutes(29.5)
 OPEN: Final = minutes(35)
+SECOND: Final = timedelta(seconds=1)
 
 
 def world_at(moment: timedelta, **changes: object) -> WindowWorld:
@@ -178,6 +180,55 @@ def test_deleted_it_puts_everything_back_and_goes(moment: timedelta) -> None:
 
     assert world.window is None
     assert_all_is_as_before(world)
+
+
+def test_deleted_its_page_stays_for_as_long_as_somebody_may_be_on_the_way_to_it() -> None:
+    world = world_at(OPEN)
+    world.delete()
+
+    world.wait(PAGE_LINGER - SECOND)
+
+    assert world.swapped() == []
+    assert world.page is not None
+    world.wait(2 * SECOND)
+    assert world.window is None
+    assert world.page is None
+
+
+def test_deleted_after_the_operator_was_away_its_page_stays_as_long() -> None:
+    world = world_at(OPEN)
+    world.delete()
+    world.sleep(minutes(5))
+
+    world.wait(PAGE_LINGER - SECOND)
+
+    assert world.swapped() == []
+    assert world.page is not None
+
+
+def test_deleted_just_after_its_end_its_page_stays_as_long() -> None:
+    world = world_at(OPEN)
+    while world.occurrence.get("closedAt") is None:
+        world.wait(SECOND)
+    world.delete()
+
+    world.wait(PAGE_LINGER - 2 * SECOND)
+
+    assert world.page is not None
+    world.wait(3 * SECOND)
+    assert world.window is None
+    assert world.page is None
+
+
+def test_deleted_with_all_its_targets_it_goes_at_once() -> None:
+    world = world_at(OPEN)
+    world.delete()
+    world.wait(SECOND)
+    world.ingresses.clear()
+
+    world.wait(3 * SECOND)
+
+    assert world.window is None
 
 
 def test_deleted_with_an_ingress_whose_record_is_garbled_it_goes_and_says_what_is_left_to_do() -> None:

@@ -179,6 +179,8 @@ class WindowOccurrence(Model):
     """When it really opened."""
     closed_at: Timestamp | None = None
     """When it really closed."""
+    restored_at: Timestamp | None = None
+    """When all its targets were back, where the window was deleted meanwhile."""
     waiting_for: str | None = None
     """What holds its opening or its end back, as one CamelCase word; empty where nothing does."""
     approved_by: str | None = None

@@ -1,14 +1,14 @@
 """The end of an opening: targets go back, the page goes when nobody can be on his way to it any more."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from upkeep.api.window import Overrun, WindowPhase
+from upkeep.api.window import Overrun, TargetState, WindowPhase
 from upkeep.domain.account import Cause, record
 from upkeep.domain.decision import Decision, HoldFinalizer, RemovePage
 from upkeep.domain.instants import read_optional, write_instant
-from upkeep.domain.window.mode import leave
+from upkeep.domain.window.mode import ModeStep, leave
 from upkeep.domain.window.outcome import Ending, result
 from upkeep.domain.window.plan import left_running, still_running
 from upkeep.domain.window.silence import quiet
@@ -16,6 +16,9 @@ from upkeep.domain.window.stage import Stage
 
 PAGE_LINGER: Final = timedelta(seconds=15)
 """How long the page stays after the restore: routers may still send somebody there for a moment."""
+_LINGER_POLL: Final = timedelta(seconds=2)
+"""How often one that is deleted looks whether anybody can still be on his way: a namespace may go with all its routes."""
+_BACK: Final = frozenset({TargetState.RESTORED, TargetState.CONFLICT})
 
 
 def closed(stage: Stage, ending: Ending | Cause) -> Stage:
@@ -28,10 +31,10 @@ def closed(stage: Stage, ending: Ending | Cause) -> Stage:
     if not step.done:
         phase = WindowPhase.VERIFYING if stage.is_open_to_users else WindowPhase.PREPARING
         return replace(stage, phase=stage.phase or phase).doing(*step.patches).waking(stage.now)
-    if stage.finalizer_held:
-        stage = stage.doing(HoldFinalizer(held=False))
     # Also where making it was the last thing that was done.
     page = stage.current.page_shown or bool(step.targets) or bool(stage.spec and stage.spec.maintenance_mode)
+    if stage.finalizer_held and not page:
+        stage = stage.doing(HoldFinalizer(held=False))
     overrun = stage.spec.overrun if stage.spec else Overrun.FINISH
     overrun = Overrun.STOP if ending is Ending.CANCELLED else overrun
     if overrun is Overrun.STOP:
@@ -53,24 +56,45 @@ def tidied(stage: Stage) -> Stage:
     step = leave(stage.snapshot, tuple(stage.occurrence.targets) if stage.occurrence else ())
     if not step.done:
         stage = stage.doing(*step.patches).waking(stage.now)
-    elif stage.finalizer_held:
-        stage = stage.doing(HoldFinalizer(held=False))
-    if "occurrence" in stage.known.lost:
-        return stage.doing(RemovePage())
     closed_at = read_optional(stage.occurrence.closed_at) if stage.occurrence else None
-    if closed_at is None or not stage.current.page_shown:
-        return stage
-    if stage.now < closed_at + PAGE_LINGER:
-        return stage.waking(closed_at + PAGE_LINGER)
-    return stage.doing(RemovePage()).becoming(page_shown=False)
+    if closed_at and stage.current.page_shown:
+        if stage.now < closed_at + PAGE_LINGER:
+            return stage.waking(closed_at + PAGE_LINGER)
+        stage = stage.doing(RemovePage()).becoming(page_shown=False)
+    if stage.finalizer_held and step.done:
+        stage = stage.doing(HoldFinalizer(held=False))
+    return stage.doing(RemovePage()) if "occurrence" in stage.known.lost else stage
 
 
 def dismantled(stage: Stage) -> Decision:
-    """Deleted: put everything back, then let it go."""
+    """Deleted: put everything back, then let it go, and with it its page, when nobody can be on his way there."""
     hush = quiet(stage.snapshot, stage.status, None, stage.occurrence)
     known = tuple(stage.occurrence.targets) if stage.occurrence else ()
     step = leave(stage.snapshot, known)
     if not step.done:
         return Decision(status=stage.status, actions=step.patches, events=step.events, wake_at=stage.now)
+    since, until = _back_since(stage), _page_needed_until(stage, step)
+    events = () if since else step.events
+    if until and stage.now < until:
+        if since is None:
+            stage = stage.becoming(restored_at=write_instant(stage.now))
+        status = stage.status.model_copy(update={"occurrence": stage.occurrence})
+        wake_at = min(until, stage.now + _LINGER_POLL)
+        return Decision(status=status, actions=hush.actions, events=events, wake_at=wake_at)
     release = [HoldFinalizer(held=False)] if stage.finalizer_held else []
-    return Decision(status=stage.status, actions=[*release, *hush.actions], events=step.events)
+    return Decision(status=stage.status, actions=[*release, *hush.actions], events=events)
+
+
+def _back_since(stage: Stage) -> datetime | None:
+    """Since when its targets are back; None where they have just gone back, or nobody remembers."""
+    over = stage.occurrence
+    return read_optional(over.restored_at) or read_optional(over.closed_at) if over else None
+
+
+def _page_needed_until(stage: Stage, step: ModeStep) -> datetime | None:
+    """Until when routers may send somebody to the page; None where no target is left that could."""
+    if stage.occurrence is None or not stage.finalizer_held:
+        return None
+    if all(target.state not in _BACK for target in step.targets):
+        return None
+    return (_back_since(stage) or stage.now) + PAGE_LINGER

@@ -68,7 +68,7 @@ def closed(space: Space, name: str, *, seconds: float = 60) -> Object:
 def test_a_plan_that_fails_is_undone_the_last_task_first(shop: Space, access: ClusterAccess) -> None:
     undo = [{"name": "answers", "httpCheck": {"url": "http://shop:8000/"}}]
     for name, text in (("schema", "true"), ("data", "exit 3"), ("cache", "true")):
-        shop.make(task(name, run_now="", job=script(access.shop_image, text), rollback=undo))
+        shop.make(task(name, run_now="", job=script(access.shop_image, text), rollback={"steps": undo}))
     names = ("schema", "data", "cache")
     plan = {"onFailure": "Rollback", "tasks": [{"name": name, "priority": -at} for at, name in enumerate(names)]}
     shop.make(window("undone", urgency="Emergency", duration="3m", plan=plan))
@@ -94,6 +94,24 @@ def test_a_plan_that_fails_is_undone_the_last_task_first(shop: Space, access: Cl
         what="Events of both",
         seconds=PATIENCE,
     )
+
+
+def test_what_a_container_did_a_container_undoes(shop: Space, access: ClusterAccess) -> None:
+    shop.make({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "way-back"}, "data": {"note": "undone"}})
+    note = {"name": "way-back", "mountPath": "/way-back", "configMap": {"name": "way-back"}}
+    says = script(access.shop_image, "cat /way-back/note >/dev/termination-log", volumes=[note])
+    shop.make(task("migrate", run_now="", job=script(access.shop_image, "true"), rollback={"job": says}))
+    shop.make(task("break", run_now="", job=script(access.shop_image, "exit 3")))
+    plan = {"onFailure": "Rollback", "tasks": [{"name": "migrate"}, {"name": "break", "dependsOn": ["migrate"]}]}
+    shop.make(window("undone-by-container", urgency="Emergency", duration="3m", plan=plan))
+
+    tasks = {each["name"]: each for each in closed(shop, "undone-by-container")["occurrence"]["tasks"]}
+
+    assert tasks["break"]["rollback"]["reason"] == "NoRollback"
+    assert (tasks["migrate"]["rollback"]["state"], tasks["migrate"]["rollback"]["message"]) == ("Succeeded", "undone")
+    (container,) = shop.get(JOBS, tasks["migrate"]["rollback"]["job"])["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == access.shop_image
+    assert "migrate" in shop.said("undone-by-container", "TaskRolledBack")
 
 
 def test_a_window_is_started_extended_and_ended_by_hand_and_says_who_did_it(
@@ -175,8 +193,8 @@ def test_the_next_opening_is_called_off_and_shown_so(shop: Space, access: Cluste
 def test_the_sample_of_a_change_night_runs_with_short_times(shop: Space) -> None:
     found = {item["metadata"]["name"]: item for item in yaml.safe_load_all(SAMPLE.read_text())}
     answers = [{"name": "answers", "httpCheck": {"url": "http://shop:8000/"}}]
-    for name in ("tidy-orders", "count-orders"):
-        shop.make(resource("MaintenanceTask", name, {"steps": answers, "rollback": answers}))
+    for name in ("tidy-orders", "add-archive", "count-orders"):
+        shop.make(resource("MaintenanceTask", name, {"steps": answers, "rollback": {"steps": answers}}))
     spec = {key: value for key, value in found["change-night"]["spec"].items() if key != "schedule"}
     short = {"urgency": "Emergency", "duration": "4h", "verify": {**spec["verify"], "steps": answers}}
     shop.make(
@@ -192,7 +210,7 @@ def test_the_sample_of_a_change_night_runs_with_short_times(shop: Space) -> None
         seconds=120,
     )
 
-    assert [each["state"] for each in status["occurrence"]["tasks"]] == ["Succeeded", "Succeeded"]
+    assert [each["state"] for each in status["occurrence"]["tasks"]] == ["Succeeded"] * 3
     assert status["lastRun"]["outcome"] == "ok"
     assert status["occurrence"]["watch"]["healthy"] is True
     assert shop.status(TASKS, "tidy-orders")["lastRun"]["trigger"] == "Window"

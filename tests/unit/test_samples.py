@@ -164,6 +164,7 @@ REFUSED_BY_THE_MODELS: Final = {
     "unknown-action",
     "unknown-action-without-field-validation",
     "neither-steps-nor-job",
+    "rollback-of-two-kinds",
     "job-and-steps",
     "job-as-root",
     "duration-of-task",

@@ -1,7 +1,7 @@
 """MaintenanceTask: work, done as a Job in the resource's own namespace."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,26 @@ _JITTER_NEEDS_SCHEDULE: Final[Rule] = {
     "rule": "!has(self.jitter) || has(self.schedule)",
     "message": "jitter spreads the runs of a schedule: set schedule, or remove jitter",
 }
+
+
+class Rollback(OneOf):
+    """What undoes a task."""
+
+    steps: Steps | None = None
+    """What is done, in this order; with the connections of the task."""
+    job: CustomJob | None = None
+    """What is done, as a container of your own."""
+
+    @classmethod
+    def alternatives(cls) -> Sequence[str]:
+        """The same as of a task."""
+        return ("steps", "job")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_was_once_written(cls, value: Any) -> Any:  # noqa: ANN401 - whatever stands there
+        """What was stored as a list of steps stays good until it is edited."""
+        return {"steps": value} if isinstance(value, list) else value
 
 
 class TaskSpec(OneOf):
@@ -59,8 +79,9 @@ class TaskSpec(OneOf):
     """What is done, in this order."""
     job: CustomJob | None = None
     """What is done, as a container of your own."""
-    rollback: Steps | None = None
-    """What undoes it; executed in a window whose plan or verification says onFailure: Rollback."""
+    rollback: Rollback | None = None
+    """What undoes it, as steps or as a container; executed in a window whose plan or verification says onFailure:
+    Rollback. It may take as long as the task, and runs once, as the same ServiceAccount."""
     service_account_name: ObjectName | None = None
     """ServiceAccount of the Pod. Left out: the Pod has no access to the Kubernetes API."""
 

@@ -77,7 +77,8 @@ def decide(snapshot: TaskSnapshot) -> Decision:
 def reference_problem(spec: TaskSpec) -> Problem | None:
     """What a task refers to and does not have; None where all is there."""
     known = {connection.name for connection in spec.connections}
-    for step in (*(spec.steps or ()), *(spec.rollback or ())):
+    back = spec.rollback.steps if spec.rollback else None
+    for step in (*(spec.steps or ()), *(back or ())):
         for name in step.action.connection_names():
             if name not in known:
                 defined = ", ".join(sorted(known)) or "none"

@@ -1,13 +1,13 @@
 """What the Job of a run has to contain, before anybody thinks of manifests."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from upkeep.actions.connections import Connection
 from upkeep.api.container import CustomJob
 from upkeep.api.steps import StepBase
-from upkeep.api.task import TaskSpec
+from upkeep.api.task import Rollback, TaskSpec
 from upkeep.domain.identity import Identity
 from upkeep.domain.order import OrderedStep, RunOrder
 
@@ -66,18 +66,16 @@ def steps_work(
 
 def task_work(owner: Identity, spec: TaskSpec) -> Work:
     """The work of a MaintenanceTask."""
-    if spec.job is not None:
-        return Work(
-            content=spec.job,
-            timeout=spec.timeout,
-            retries=spec.retries,
-            service_account=spec.service_account_name,
-        )
-    work = steps_work(owner, spec.steps or [], spec.connections, spec.timeout)
-    return Work(
-        content=work.content,
-        timeout=spec.timeout,
-        retries=spec.retries,
-        secrets=work.secrets,
-        service_account=spec.service_account_name,
-    )
+    return replace(_work(owner, spec, steps=spec.steps, job=spec.job), retries=spec.retries)
+
+
+def rollback_work(owner: Identity, spec: TaskSpec, rollback: Rollback) -> Work:
+    """The work that undoes a MaintenanceTask."""
+    return _work(owner, spec, steps=rollback.steps, job=rollback.job)
+
+
+def _work(owner: Identity, spec: TaskSpec, *, steps: Sequence[StepBase] | None, job: CustomJob | None) -> Work:
+    if job is not None:
+        return Work(content=job, timeout=spec.timeout, service_account=spec.service_account_name)
+    work = steps_work(owner, steps or [], spec.connections, spec.timeout)
+    return replace(work, service_account=spec.service_account_name)

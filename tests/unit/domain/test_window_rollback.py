@@ -6,9 +6,11 @@ from typing import Any, Final
 
 from unit.domain.cluster import BAD, GOOD, at, minutes, said
 from unit.domain.windowworld import WindowWorld, ingress
+from upkeep.api.container import CustomJob
 
 CHECK: Final = {"steps": [{"name": "up", "httpCheck": {"url": "http://web/healthz"}}]}
-UNDO: Final = [{"name": "undo", "httpCheck": {"url": "http://web/undo"}}]
+UNDO: Final = {"steps": [{"name": "undo", "httpCheck": {"url": "http://web/undo"}}]}
+UNDO_BY_CONTAINER: Final = {"job": {"image": "localhost/undo", "command": ["undo"], "runAsUser": 1000}}
 PAGE: Final = {"targets": [{"kind": "Ingress", "name": "web"}]}
 SECONDS: Final = timedelta(seconds=1)
 
@@ -47,6 +49,36 @@ class TestRollback:
         assert world.task_states()["c"] == ("Skipped", "PlanAborted")
         assert world.status["lastRun"]["outcome"] == "failed"
         assert "2 of 2 tasks rolled back" in world.status["lastRun"]["message"]
+
+    def test_a_container_undoes_as_steps_do_with_what_the_task_may(self) -> None:
+        world = open_window(plan={"onFailure": "Rollback"}, bad="b", undoable="a")
+        spec = {"rollback": UNDO_BY_CONTAINER, "serviceAccountName": "migrator", "retries": 3, "timeout": "7m"}
+        world.tasks["b"]["spec"] |= spec
+
+        world.wait(minutes(10))
+
+        assert windows_own(world) == ["rollback-b", "rollback-a"]
+        assert rollbacks(world) == {"b": ("Succeeded", ""), "a": ("Succeeded", "")}
+        work = next(start.work for _, start in world.started if start.occasion.schedule == "rollback-b")
+        assert isinstance(work.content, CustomJob)
+        assert (work.content.image, work.content.command) == ("localhost/undo", ["undo"])
+        assert (work.service_account, work.retries, work.timeout) == ("migrator", 0, minutes(7))
+
+    def test_a_container_that_fails_ends_the_rollback(self) -> None:
+        world = open_window(plan={"onFailure": "Rollback"}, bad="b", undoable="a", window=BAD)
+        world.tasks["b"]["spec"]["rollback"] = UNDO_BY_CONTAINER
+
+        world.wait(minutes(10))
+
+        assert rollbacks(world) == {"b": ("Failed", ""), "a": ("Skipped", "RollbackFailed")}
+
+    def test_what_was_stored_as_a_list_of_steps_is_still_executed(self) -> None:
+        world = open_window(plan={"onFailure": "Rollback"}, bad="a", undoable="")
+        world.tasks["a"]["spec"]["rollback"] = UNDO["steps"]
+
+        world.wait(minutes(10))
+
+        assert rollbacks(world) == {"a": ("Succeeded", "")}
 
     def test_each_waits_for_the_one_before_it(self) -> None:
         world = open_window(plan={"onFailure": "Rollback"}, bad="c")

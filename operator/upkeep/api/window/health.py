@@ -27,7 +27,7 @@ class Verification(Model):
     """How long they may take."""
     on_failure: VerifyFailure = VerifyFailure.LIFT
     """Lift: maintenance mode ends all the same. KeepPage: users stay on the page while the checks are repeated every
-    minute, until they pass or the window ends. Rollback: the rollback steps of the tasks that ran are executed, the
+    minute, until they pass or the window ends. Rollback: the rollbacks of the tasks that ran are executed, the
     last task first, then the checks are repeated once."""
 
 

@@ -60,7 +60,7 @@ class Plan(Model):
     """How many tasks may run at the same time."""
     on_failure: PlanFailure = PlanFailure.ABORT
     """Abort: after a failed task nothing more starts. Continue: only what depends on it is left out. Rollback: nothing
-    more starts, and the rollback steps of the tasks that ran are executed, the last task first."""
+    more starts, and the rollbacks of the tasks that ran are executed, the last task first."""
     max_errors: Annotated[int, Field(ge=0, le=64)] = 0
     """So many failed tasks are put up with before Abort or Rollback sets in."""
 

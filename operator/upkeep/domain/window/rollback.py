@@ -1,4 +1,4 @@
-"""Rolling a plan back: the rollback steps of the tasks that ran, one after the other, the last task first.
+"""Rolling a plan back: the rollbacks of the tasks that ran, one after the other, the last task first.
 
 After a rollback that failed nothing more is rolled back: what a task did may rest on what the ones before it did.
 """
@@ -28,7 +28,7 @@ from upkeep.domain.spec import explain
 from upkeep.domain.window.ownrun import OwnRun, own_run
 from upkeep.domain.window.plan import OVER, aborted
 from upkeep.domain.window.snapshot import WindowSnapshot
-from upkeep.domain.work import steps_work
+from upkeep.domain.work import rollback_work
 
 ROLLBACK: Final = "rollback"
 
@@ -117,6 +117,6 @@ def _begin(
     except ValidationError as problem:
         return RollbackStatus(state=TaskState.FAILED, reason="TaskInvalid", message=explain(problem)[:300]), None
     if spec.rollback is None:
-        return RollbackStatus(state=TaskState.SKIPPED, reason="NoRollback", message="it has no rollback steps"), None
-    work = steps_work(Identity.of(resource), spec.rollback, spec.connections, spec.timeout)
+        return RollbackStatus(state=TaskState.SKIPPED, reason="NoRollback", message="it has no rollback"), None
+    work = rollback_work(Identity.of(resource), spec, spec.rollback)
     return RollbackStatus(state=TaskState.RUNNING, job=undoing.name), undoing.start(work)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from cluster.installation import Installation
-from cluster.kubectl import Kubectl, Object
+from cluster.kubectl import Kubectl, Object, read
 from cluster.manifests import http_route, ingress, ingress_route, soon, web_server, window
 from cluster.server import NAMESPACES, Server
 from cluster.space import PATIENCE, Space, own_space
@@ -18,7 +19,7 @@ from cluster.waiting import until
 from lab.access import ClusterAccess
 from lab.controlplane import ADMIN
 from upkeep.api.window import Request
-from upkeep.cluster.resources import HTTP_ROUTES, INGRESS_ROUTES, INGRESSES, PODS, WINDOWS, Resource
+from upkeep.cluster.resources import DEPLOYMENTS, HTTP_ROUTES, INGRESS_ROUTES, INGRESSES, PODS, WINDOWS, Resource
 from upkeep.domain.byhand import REQUEST_ANNOTATION, SERVED_ANNOTATION
 from upkeep.domain.maintenance import MODE_LABEL, holders, semantically_equal
 from upkeep.domain.window.requests import REQUESTED_BY
@@ -26,6 +27,9 @@ from upkeep.domain.window.requests import REQUESTED_BY
 pytestmark = pytest.mark.home_built
 
 TOPIC: Final = "Maintenance mode through data planes"
+REDIRECT: Final = Path(__file__).parents[2] / "manifests" / "samples" / "window-redirect.yaml"
+ON_STANDBY: Final = "/passwd"
+"""What only the standby has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +253,46 @@ def test_by_hand_a_route_is_back_when_the_time_is_over_and_what_is_no_duration_i
 
     shop.answers(httpx.codes.OK)
     assert shop.route()["metadata"]["annotations"][REQUEST_ANNOTATION] == "10s"
+
+
+@pytest.mark.parametrize("shop", ["Ingress through Contour", *BY_HAND], indirect=True)
+def test_the_sample_of_a_redirection_sends_users_to_a_standby_once_it_answers_and_brings_them_back(
+    shop: Shop, access: ClusterAccess
+) -> None:
+    before, standby = shop.route(), standby_server(access.shop_image)
+    (sample,) = read(REDIRECT)
+    mode = {
+        "targets": [{"kind": shop.way.kind.kind, "name": "shop"}],
+        "backend": {**sample["spec"]["maintenanceMode"]["backend"], "port": 8000},
+    }
+    shop.space.make({**sample, "spec": {**sample["spec"], "maintenanceMode": mode}})
+    assert "Service 'shop-standby' does not exist" in shop.space.said("redirect", "WindowHeld")
+    shop.space.make(standby["Service"])
+    until(
+        lambda: shop.space.status(WINDOWS, "redirect")["occurrence"].get("waitingFor"),
+        lambda reason: reason == "BackendNotReady",
+        what="nobody answers there",
+        seconds=PATIENCE,
+    )
+    assert shop.answer() == httpx.codes.OK
+    assert not shop.in_maintenance()
+
+    shop.space.make(standby["Pod"])
+
+    until(lambda: shop.answer(ON_STANDBY), lambda seen: seen == httpx.codes.OK, what="the standby", seconds=60)
+    assert shop.in_maintenance()
+    assert shop.space.all(DEPLOYMENTS) == []
+    shop.end("redirect")
+    until(lambda: shop.answer(ON_STANDBY), lambda seen: seen == httpx.codes.NOT_FOUND, what="the shop", seconds=60)
+    until(lambda: shop.untouched(before), bool, what="it is as it was", seconds=PATIENCE)
+
+
+def standby_server(image: str) -> dict[str, Object]:
+    """Another application than the shop, which has a page that the shop has not; Service and Pod by kind."""
+    found = {each["kind"]: each for each in web_server(image, "shop-standby")}
+    (container,) = found["Pod"]["spec"]["containers"]
+    container["command"] = [*container["command"][:-1], "--directory=/etc"]
+    return found
 
 
 @pytest.mark.parametrize("shop", CONTOURS_ROUTE, indirect=True)

@@ -113,6 +113,13 @@ def branding_of(resource: Mapping[str, Any]) -> str | None:
     return name if name and isinstance(name, str) else None
 
 
+def backend_of(resource: Mapping[str, Any]) -> str | None:
+    """Name of the Service to which a window sends users instead of to a page."""
+    backend = _mapping(_mapping(_mapping(resource.get("spec")).get("maintenanceMode")).get("backend"))
+    name = backend.get("service")
+    return name if name and isinstance(name, str) else None
+
+
 def occurrence_of(resource: Mapping[str, Any]) -> Mapping[str, Any]:
     """The opening that a window's status tells of."""
     return _mapping(_mapping(resource.get("status")).get("occurrence"))

@@ -10,10 +10,11 @@ from upkeep.api.window import EVERY_NAMESPACE
 from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import NotFoundError
-from upkeep.cluster.resources import CONFIG_MAPS, ENDPOINT_SLICES, JOBS, TASKS, WINDOWS
+from upkeep.cluster.resources import CONFIG_MAPS, ENDPOINT_SLICES, JOBS, SERVICES, TASKS, WINDOWS, Resource
 from upkeep.controller.alerting import Alerting
 from upkeep.controller.references import (
     FREEZES,
+    backend_of,
     branding_of,
     jobs_under_way,
     named_windows,
@@ -71,11 +72,14 @@ class Snapshots:
         namespace, uid = metadata["namespace"], metadata["uid"]
         page = page_name(metadata["name"], uid)
         occurrence = occurrence_of(resource)
-        awaited = bool(occurrence.get("pageShown")) and "openedAt" not in occurrence and "closedAt" not in occurrence
-        targets, ready, branding = await asyncio.gather(
+        backend, under_way = backend_of(resource), bool(occurrence) and "closedAt" not in occurrence
+        # A page was ready once it has opened, and is ours; what is in its place may go at any time.
+        awaited = under_way and (backend or (occurrence.get("pageShown") and "openedAt" not in occurrence))
+        targets, ready, branding, service = await asyncio.gather(
             read_targets(self._client, resource),
-            self._page_ready(namespace, page) if awaited else _nobody_looked(),
-            self._branding(resource),
+            self._page_ready(namespace, backend or page) if awaited else _nobody_looked(),
+            self._named(CONFIG_MAPS, namespace, branding_of(resource)),
+            self._named(SERVICES, namespace, backend),
         )
         key = key_of(WINDOWS, resource)
         alerts = await self._alerting.alerts.before(key, resource)
@@ -92,6 +96,7 @@ class Snapshots:
             page_service=page,
             page_ready=ready,
             branding=branding,
+            backend=service,
             now=now,
             freezes=self._freezes(namespace),
             alertmanagers=self._alerting.names,
@@ -159,12 +164,11 @@ class Snapshots:
         pages = self._client.list_pages(ENDPOINT_SLICES, namespace, selector=selector)
         return page_ready([item async for listed in pages for item in listed["items"]])
 
-    async def _branding(self, resource: Object) -> Object | None:
-        name = branding_of(resource)
+    async def _named(self, resource: Resource, namespace: str, name: str | None) -> Object | None:
         if name is None:
             return None
         try:
-            return await self._client.get(CONFIG_MAPS, resource["metadata"]["namespace"], name)
+            return await self._client.get(resource, namespace, name)
         except NotFoundError:
             return None
 

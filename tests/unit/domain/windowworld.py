@@ -8,7 +8,14 @@ from typing import Any
 import jsonpatch
 
 from unit.domain.cluster import BAD, GOOD, Jobs, Object, edited, resource, status_written
-from upkeep.controller.references import occurrence_of, planned_tasks, selectors_of, targets_of, task_selectors
+from upkeep.controller.references import (
+    backend_of,
+    occurrence_of,
+    planned_tasks,
+    selectors_of,
+    targets_of,
+    task_selectors,
+)
 from upkeep.domain import task, window
 from upkeep.domain.decision import (
     Action,
@@ -59,6 +66,8 @@ class WindowWorld:
         page: since when it is there.
         warm_up: how long it takes to answer; None: for ever.
         outcomes: of the Jobs of a task: how long they take, and what their Pods say. Else 20 seconds, and good.
+        backend: the Service in place of the page.
+        backend_ready: whether that has an endpoint.
         started: with when.
         approvals_trusted: whether nobody can approve or tick in the name of another.
     """
@@ -71,6 +80,8 @@ class WindowWorld:
     outcomes: dict[str, tuple[timedelta | None, str]] = field(default_factory=dict)
     freezes: list[Object] = field(default_factory=list)
     branding: Object | None = None
+    backend: Object | None = None
+    backend_ready: bool = True
     page: datetime | None = None
     pages_shown: int = 0
     window: Object | None = None
@@ -126,6 +137,7 @@ class WindowWorld:
             freezes=self.freezes,
             approvals_trusted=self.approvals_trusted,
             branding=self.branding,
+            backend=self.backend,
         )
 
     def act(self, *, crash_after: int | None = None) -> Decision | None:
@@ -245,6 +257,8 @@ class WindowWorld:
 
     def _page_ready(self) -> bool | None:
         known = self.occurrence
+        if backend_of(self.live):
+            return self.backend is not None and self.backend_ready if known and "closedAt" not in known else None
         if not known.get("pageShown") or "openedAt" in known or "closedAt" in known:
             return None
         return self.page is not None and self.warm_up is not None and self.page + self.warm_up <= self.now

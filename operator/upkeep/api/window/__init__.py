@@ -11,7 +11,7 @@ from upkeep.api.window.change import (
     Risk,
 )
 from upkeep.api.window.health import Verification, VerifyFailure, Watch
-from upkeep.api.window.maintenance import MaintenanceMode, Strategy, Target
+from upkeep.api.window.maintenance import MaintenanceMode, ServiceBackend, Strategy, Target
 from upkeep.api.window.page import Branding, Page, Translation
 from upkeep.api.window.plan import Overrun, Plan, PlanFailure, PlannedTask
 from upkeep.api.window.publication import StatusPage
@@ -58,6 +58,7 @@ __all__ = [
     "Request",
     "Risk",
     "RollbackStatus",
+    "ServiceBackend",
     "StatusPage",
     "Strategy",
     "Target",

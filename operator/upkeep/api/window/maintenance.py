@@ -21,6 +21,8 @@ AnnotationKey = Annotated[
 ]
 AnnotationValue = Annotated[str, Field(max_length=4096)]
 
+ServiceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
+
 MODE_LABEL: Final = f"{GROUP}/maintenance-mode"
 """`on` while an object is in maintenance mode."""
 
@@ -73,6 +75,18 @@ class Strategy(StrEnum):
     ANNOTATIONS = "Annotations"
 
 
+class ServiceBackend(Model):
+    """Where users are sent."""
+
+    service: ServiceName
+    """Name of a Service in the namespace of the window."""
+    port: Annotated[int, Field(ge=1, le=65535)]
+    """Its port, as a number."""
+
+    def __str__(self) -> str:
+        return f"Service {self.service}:{self.port}"
+
+
 class MaintenanceMode(Model):
     """Ingresses and routes that answer 503 with a page while the window is active, and go back exactly as they were."""
 
@@ -85,11 +99,14 @@ class MaintenanceMode(Model):
     """What the strategy Annotations sets on every target; afterwards they are what they were."""
     page: Page = Page()
     """What users see meanwhile."""
+    backend: ServiceBackend | None = None
+    """Where users are sent instead of to a page, for example a standby or a read-only copy. The window does not open
+    before the Service is there and has a ready endpoint; no page is made."""
 
     @classmethod
     def rules(cls) -> Sequence[Rule]:
-        """Annotations belong to their strategy, and must not smuggle in a configuration."""
-        return (_WITH_ANNOTATIONS, _NO_SNIPPETS)
+        """Annotations belong to their strategy, and must not smuggle in a configuration; a page or a backend."""
+        return (_WITH_ANNOTATIONS, _NO_SNIPPETS, _PAGE_OR_BACKEND)
 
     @model_validator(mode="after")
     def _sets_what_it_may(self) -> Self:
@@ -97,6 +114,8 @@ class MaintenanceMode(Model):
             raise ValueError(_WITH_ANNOTATIONS["message"])
         if any("snippet" in key or key.startswith(f"{GROUP}/") for key in self.annotations):
             raise ValueError(_NO_SNIPPETS["message"])
+        if self.backend and ("page" in self.model_fields_set or self.strategy is not Strategy.BACKEND_SWAP):
+            raise ValueError(_PAGE_OR_BACKEND["message"])
         return self
 
 
@@ -109,4 +128,8 @@ _NO_SNIPPETS: Final[Rule] = {
     "rule": "!has(self.annotations) || "
     f"!self.annotations.exists(key, key.contains('snippet') || key.startsWith('{GROUP}/'))",
     "message": f"annotations must neither hold snippets of configuration nor be Upkeep's own ({GROUP}/…)",
+}
+_PAGE_OR_BACKEND: Final[Rule] = {
+    "rule": "!has(self.backend) || (!has(self.page) && self.strategy == 'BackendSwap')",
+    "message": "with a backend users see no page: remove page or backend; a backend needs the strategy BackendSwap",
 }

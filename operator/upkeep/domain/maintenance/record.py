@@ -6,7 +6,7 @@ people, never a crash and never a guess.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -43,6 +43,7 @@ class Holder:
         until: when it ends at the latest; time zone aware.
         service: name of its page's Service, in the namespace of the object.
         port: port of that Service.
+        redirects: whether that is no page, but a Service of somebody else.
     """
 
     uid: str
@@ -50,6 +51,7 @@ class Holder:
     until: datetime
     service: str
     port: int
+    redirects: bool = False
 
 
 def _utc_seconds(value: datetime) -> datetime:
@@ -64,16 +66,17 @@ class HolderEntry(Model):
     until: Annotated[AwareDatetime, AfterValidator(_utc_seconds)]
     service: Annotated[str, Field(min_length=1)]
     port: Annotated[int, Field(ge=1, le=65535)]
+    redirects: bool = False
 
     @classmethod
     def of(cls, holder: Holder) -> "HolderEntry":
         """The entry of a holder."""
-        return cls(uid=holder.uid, window=holder.window, until=holder.until, service=holder.service, port=holder.port)
+        return cls(**asdict(holder))
 
     @property
     def holder(self) -> Holder:
         """The holder that it stands for."""
-        return Holder(uid=self.uid, window=self.window, until=self.until, service=self.service, port=self.port)
+        return Holder(**dict(self))
 
     def page(self, item: Mapping[str, Any]) -> Backend:
         """The backend by which an object leads to its page."""

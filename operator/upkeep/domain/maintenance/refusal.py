@@ -77,17 +77,18 @@ _NODE_PORT_TARGETS: Final = ("alb.ingress.kubernetes.io/target-type", "instance"
 """Makes the AWS controller demand a node port, which a page does not have."""
 
 
-def refusal(item: Mapping[str, Any], *, swaps: bool = True) -> Refusal | None:
+def refusal(item: Mapping[str, Any], *, swaps: bool = True, redirects: bool = False) -> Refusal | None:
     """Why this object, not in maintenance mode yet, cannot be put into it; None where it can.
 
     Args:
         item: the object.
         swaps: whether its backends are to be swapped; annotations can be set on anything.
+        redirects: whether for a Service of somebody else, who speaks what the application speaks.
     """
     if not swaps:
         return lost_record(item)
     annotations: Mapping[str, str] = item["metadata"].get("annotations") or {}
-    protocol = _unspeakable(titled(item), annotations) if kind_of(item) == INGRESS.kind else None
+    protocol = _unspeakable(titled(item), annotations) if kind_of(item) == INGRESS.kind and not redirects else None
     return lost_record(item) or protocol or _nothing_to_swap(item)
 
 

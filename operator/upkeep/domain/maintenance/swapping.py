@@ -61,7 +61,7 @@ def swap(
     unset = {} if annotations is None else _unset(record, annotations)
     swaps = annotations is None and (record is None or record.applied is None)
     if unset or swaps:
-        return refusal(item, swaps=swaps) or _first(item, record, entry, unset)
+        return refusal(item, swaps=swaps, redirects=holder.redirects) or _first(item, record, entry, unset)
     if record is None or entry in record.holders:
         return None
     return _rewritten(item, record, _joined(record, entry))
@@ -111,11 +111,13 @@ def _first(
         return _first_annotations(item, record, entry, annotations)
     page = entry.page(item)
     swappable = [slot for slot in slots(item) if slot.swappable]
-    on_page = next((slot for slot in swappable if slot.backend == page), None)
-    if on_page is not None:
+    on_page = [slot for slot in swappable if slot.backend == page]
+    # A path may well lead to a standby always; a page that nobody has recorded has lost its record.
+    if on_page and not (entry.redirects and len(on_page) < len(swappable)):
+        where = described(page) if entry.redirects else "the maintenance page"
         return Refusal(
             "AlreadyOnPage",
-            f"{titled(item)} leads {on_page.place} to the maintenance page already, without an undo record: its real "
+            f"{titled(item)} leads {on_page[0].place} to {where} already, without an undo record: its real "
             "backend is not known. Put the real one back, from Git for instance",
         )
     whole = UndoRecord(
@@ -193,10 +195,11 @@ def _restored(item: Mapping[str, Any], record: UndoRecord) -> Release:
                 f"{slot.place} leads to {described(slot.backend)} now, which somebody set during the maintenance; it "
                 f"was left like that (before: {described(field.original)})"
             )
+    redirected = any(entry.redirects and entry.page(item) == record.applied for entry in record.holders)
     conflicts += [
         f"{slot.place} leads to the maintenance page, {described(slot.backend)}, but was not put there by Upkeep and "
         "nobody knows its real backend: set it"
-        for slot in found.strays
+        for slot in (() if redirected else found.strays)
     ]
     current: Mapping[str, str] = metadata.get("annotations") or {}
     added = set()

@@ -32,7 +32,9 @@ def closed(stage: Stage, ending: Ending | Cause) -> Stage:
         phase = WindowPhase.VERIFYING if stage.is_open_to_users else WindowPhase.PREPARING
         return replace(stage, phase=stage.phase or phase).doing(*step.patches).waking(stage.now)
     # Also where making it was the last thing that was done.
-    page = stage.current.page_shown or bool(step.targets) or bool(stage.spec and stage.spec.maintenance_mode)
+    mode = stage.spec.maintenance_mode if stage.spec else None
+    elsewhere = mode is not None and mode.backend is not None
+    page = stage.current.page_shown or (not elsewhere and bool(step.targets or mode))
     if stage.finalizer_held and not page:
         stage = stage.doing(HoldFinalizer(held=False))
     overrun = stage.spec.overrun if stage.spec else Overrun.FINISH

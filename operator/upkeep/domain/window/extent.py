@@ -29,7 +29,8 @@ def with_end(stage: Stage) -> Stage:
 def with_page(stage: Stage) -> Stage:
     """The opening under way with a page that says what the spec says now; its status must hold the end already."""
     before, seen = stage.status.occurrence, stage.status.observed_generation
-    if before is None or not stage.current.page_shown or stage.spec is None or stage.spec.maintenance_mode is None:
+    mode = stage.spec.maintenance_mode if stage.spec else None
+    if before is None or not stage.current.page_shown or mode is None or mode.backend:
         return stage
     edited = seen != stage.snapshot.resource["metadata"].get("generation")
     moved = before.end_time != stage.current.end_time

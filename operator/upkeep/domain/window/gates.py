@@ -11,6 +11,7 @@ from upkeep.api.window import WindowSpec
 from upkeep.domain.account import Cause
 from upkeep.domain.openings import Opening
 from upkeep.domain.window.approval import approval_gate
+from upkeep.domain.window.backend import backend_gate
 from upkeep.domain.window.checklist import checklist_gate
 from upkeep.domain.window.freeze import freeze_gate
 from upkeep.domain.window.held import Held
@@ -19,7 +20,7 @@ from upkeep.domain.window.snapshot import WindowSnapshot
 
 Gate = Callable[[WindowSnapshot, WindowSpec, Opening], Held | Cause | None]
 
-GATES: Final[Sequence[Gate]] = (freeze_gate, approval_gate, checklist_gate, requires)
+GATES: Final[Sequence[Gate]] = (freeze_gate, approval_gate, checklist_gate, requires, backend_gate)
 
 
 def verdict(snapshot: WindowSnapshot, spec: WindowSpec, opening: Opening) -> Held | Cause | None:

@@ -18,6 +18,7 @@ from upkeep.domain.maintenance import (
     release,
     swap,
 )
+from upkeep.domain.window.backend import backend_problem
 from upkeep.domain.window.snapshot import Manifest, TargetRef, WindowSnapshot
 
 PAGE_PORT: Final = 80
@@ -63,6 +64,8 @@ def mode_problem(snapshot: WindowSnapshot, mode: MaintenanceMode) -> Problem | N
             return Problem(reason="TargetNotFound", message=status.message)
         if status.state is TargetState.REFUSED:
             return Problem(reason="TargetRefused", message=status.message)
+    if mode.backend and (problem := backend_problem(snapshot, mode.backend)):
+        return problem
     for target in mode.targets:
         if target.selector and not any(_selects(target, ref, item) for ref, item in snapshot.targets.items()):
             what = _unknown(target.kind) if target.kind in snapshot.unknown_kinds else _unmatched(target)
@@ -89,7 +92,15 @@ def enter(
             to be a target joins, and so does a target that was made anew.
     """
     identity = snapshot.identity
-    holder = Holder(uid=identity.uid, window=identity.name, until=until, service=snapshot.page_service, port=PAGE_PORT)
+    service, port = (mode.backend.service, mode.backend.port) if mode.backend else (snapshot.page_service, PAGE_PORT)
+    holder = Holder(
+        uid=identity.uid,
+        window=identity.name,
+        until=until,
+        service=service,
+        port=port,
+        redirects=mode.backend is not None,
+    )
     known = {_ref(target): target for target in before}
     wanted = _wanted(snapshot, mode)
     gone = leave(snapshot, tuple(status for ref, status in known.items() if ref not in wanted), besides=wanted)
@@ -151,8 +162,17 @@ def leave(
 
 def holds_any(snapshot: WindowSnapshot) -> bool:
     """Whether a target is still in maintenance mode for this window."""
+    return seen_by_users(snapshot) is not None
+
+
+def seen_by_users(snapshot: WindowSnapshot) -> str | None:
+    """What users of the targets see for as long as one is in maintenance mode for this window; None when none is."""
     uid = snapshot.identity.uid
-    return any(_held(item, uid) for item in snapshot.targets.values())
+    held = [holder for item in snapshot.targets.values() for holder in _holders(item) if holder.uid == uid]
+    if not held:
+        return None
+    away = next((holder for holder in held if holder.redirects), None)
+    return f"users are sent to Service {away.service}:{away.port}" if away else "users see the maintenance page"
 
 
 def _wanted(snapshot: WindowSnapshot, mode: MaintenanceMode) -> dict[TargetRef, None]:
@@ -196,10 +216,14 @@ def _joins(status: TargetStatus, item: Manifest) -> bool:
 
 
 def _held(item: Manifest, uid: str | None = None) -> bool:
+    return any(uid is None or holder.uid == uid for holder in _holders(item))
+
+
+def _holders(item: Manifest) -> tuple[Holder, ...]:
     try:
-        return any(uid is None or holder.uid == uid for holder in holders(item))
+        return holders(item)
     except UndoRecordError:
-        return False
+        return ()
 
 
 def _surveyed(snapshot: WindowSnapshot, mode: MaintenanceMode, ref: TargetRef) -> TargetStatus:
@@ -210,7 +234,7 @@ def _surveyed(snapshot: WindowSnapshot, mode: MaintenanceMode, ref: TargetRef) -
         holders(item)
     except UndoRecordError as error:
         return _status(ref, TargetState.REFUSED, str(error))
-    problem = refusal(item, swaps=mode.strategy is Strategy.BACKEND_SWAP)
+    problem = refusal(item, swaps=mode.strategy is Strategy.BACKEND_SWAP, redirects=mode.backend is not None)
     return _status(ref, TargetState.REFUSED, problem.message) if problem else _status(ref, TargetState.NORMAL)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from upkeep.api.status import Trigger
 from upkeep.api.window import MaintenanceMode, Request, TargetState, TargetStatus, WindowOccurrence, WindowPhase
 from upkeep.domain.account import Cause, Reason, missed, record, records, skipped
-from upkeep.domain.decision import HoldFinalizer, ShowPage
+from upkeep.domain.decision import EventType, HoldFinalizer, ShowPage
 from upkeep.domain.instants import write_instant
 from upkeep.domain.openings import Opening, declared
 from upkeep.domain.pause import Pause
@@ -132,8 +132,11 @@ def prepared(stage: Stage) -> Stage:
 
 
 def _entered(stage: Stage, mode: MaintenanceMode) -> Stage:
-    """Bring up the page; from the start on, when it answers, send the users of the targets to it."""
-    if not stage.current.page_shown:
+    """Bring up the page; from the start on, when it answers, send the users of the targets to it.
+
+    What they are sent to instead of a page is there already: a gate has seen to that.
+    """
+    if mode.backend is None and not stage.current.page_shown:
         stage = stage.doing(ShowPage(until=stage.end)).becoming(page_shown=True)
         return stage.waking(stage.now + PAGE_POLL, stage.end)
     if stage.now < stage.start:
@@ -145,7 +148,7 @@ def _entered(stage: Stage, mode: MaintenanceMode) -> Stage:
     step = enter(stage.snapshot, mode, tuple(stage.current.targets), until=stage.end)
     stage = stage.becoming(targets=step.targets)
     if step.refused:
-        return closed(stage, Ending.REFUSED)
+        return closed(stage.saying("TargetRefused", step.refused.message, EventType.WARNING), Ending.REFUSED)
     return begun(stage) if step.done else stage.doing(*step.patches).waking(stage.now)
 
 

@@ -24,7 +24,7 @@ from upkeep.domain.history import Ledger, last_run_fact
 from upkeep.domain.instants import write_instant
 from upkeep.domain.run import Run
 from upkeep.domain.window.branding import branding_problem
-from upkeep.domain.window.mode import holds_any, mode_problem
+from upkeep.domain.window.mode import mode_problem, seen_by_users
 from upkeep.domain.window.plan import TASK_NOT_FOUND, cycle, missing
 from upkeep.domain.window.requires import is_check
 from upkeep.domain.window.selection import NOTHING_SELECTED, is_nothing, selected
@@ -204,13 +204,13 @@ def conditions(
     message = f"opens at {write_instant(upcoming)}" if upcoming else "does not open again"
     message = "no maintenance begins meanwhile" if phase is WindowPhase.FROZEN else message
     facts = readiness(problem, reason=str(phase), message=message)
-    held = holds_any(snapshot)
+    seen = seen_by_users(snapshot)
     facts.append(
         Fact(
             type=MAINTENANCE_MODE,
-            status=held,
-            reason="On" if held else "Off",
-            message="users see the maintenance page" if held else "",
+            status=seen is not None,
+            reason="On" if seen else "Off",
+            message=seen or "",
         )
     )
     facts += [*last_run_fact(ledger, status.conditions), *besides]

@@ -89,8 +89,11 @@ def _open_until(stage: Stage) -> datetime:
 def _with_targets(stage: Stage) -> Stage:
     """Let what comes to be a target join, and go what is none any more."""
     mode = stage.spec.maintenance_mode if stage.spec else None
-    if mode is None or not stage.current.page_shown:
+    if mode is None or not (mode.backend or stage.current.page_shown):
         return stage
+    if mode.backend and not stage.snapshot.page_ready:
+        # What is sent there stays; nobody else is sent to where nobody answers.
+        return stage.waking(stage.now + TARGET_POLL)
     step = enter(stage.snapshot, mode, tuple(stage.current.targets), until=stage.end, opened=True)
     stage = stage.becoming(targets=step.targets).doing(*step.patches).waking(stage.now + TARGET_POLL)
     return replace(stage, events=(*stage.events, *step.events))

@@ -36,7 +36,8 @@ class WindowSnapshot:
             now.
         unknown_kinds: kinds of targets that this cluster does not know.
         page_service: name of its page's Service.
-        page_ready: whether the page answers; None where nobody looked.
+        page_ready: whether the page, or the Service in its place, answers; None where nobody looked.
+        backend: the Service in place of the page; None where it has none, or it is not there.
         now: the time of the decision.
         alertmanagers: names of those that the platform has configured.
         alerts: what one of them said of the alerts that must not fire; None where nobody asked, or it has not answered.
@@ -63,6 +64,7 @@ class WindowSnapshot:
     approvals_trusted: bool = False
     post: Post = field(default_factory=Post)
     branding: Manifest | None = None
+    backend: Manifest | None = None
 
     @property
     def identity(self) -> Identity:

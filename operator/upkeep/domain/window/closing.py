@@ -17,7 +17,7 @@ from upkeep.domain.window.stage import Stage
 PAGE_LINGER: Final = timedelta(seconds=15)
 """How long the page stays after the restore: routers may still send somebody there for a moment."""
 _LINGER_POLL: Final = timedelta(seconds=2)
-"""How often a window that is deleted looks whether its targets are still there: its namespace may be going as a whole."""
+"""How often a window that is deleted looks whether its targets are there: its namespace may be going as a whole."""
 _BACK: Final = frozenset({TargetState.RESTORED, TargetState.CONFLICT})
 
 

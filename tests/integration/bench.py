@@ -55,6 +55,14 @@ class Bench:
         self.secret("cache", password=redisserver.PASSWORD)
         return "cache"
 
+    def connect_http(self, url: str, **keys: str) -> str:
+        """The connection `shop`, with a Secret where keys are given; returns its name."""
+        target = {"url": url} | ({"secretRef": {"name": "shop-secret"}} if keys else {})
+        self.connections.append(Connection.model_validate({"name": "shop", "http": target}))
+        if keys:
+            self.secret("shop", **keys)
+        return "shop"
+
     def as_redis_user(self, server: redisserver.RedisServer, *rules: str) -> None:
         """Let the connection `cache` use a user that may do only what the rules of its ACL allow."""
         password = "watcher-password"  # noqa: S105 - of a user that lives for one test

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 from typing import Any, Final
 
@@ -41,7 +42,9 @@ class RedisServer:
 
 
 @contextmanager
-def running_redis(certificate: Certificate | None = None, *options_of_its_own: str) -> Iterator[RedisServer]:
+def running_redis(
+    certificate: Certificate | None = None, *options_of_its_own: str, file: Path | None = None
+) -> Iterator[RedisServer]:
     """A fresh server, stopped and removed afterwards; with a certificate it speaks only TLS."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="upkeep-redis-") as directory:
@@ -53,7 +56,8 @@ def running_redis(certificate: Certificate | None = None, *options_of_its_own: s
         else:
             files = ["--tls-key-file", str(certificate.key), "--tls-cert-file", str(certificate.certificate)]
             options += ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no", *files]
-        process = subprocess.Popen(["redis-server", *options], stdout=subprocess.PIPE, text=True)
+        configuration = [str(file)] if file else []
+        process = subprocess.Popen(["redis-server", *configuration, *options], stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None
             said = []

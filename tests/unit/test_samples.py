@@ -172,6 +172,8 @@ REFUSED_BY_THE_MODELS: Final = {
     "misspelt-field",
     "full-vacuum-without-downtime",
     "connection-of-two-kinds",
+    "stale-keys-gone-at-once",
+    "redis-password-as-setting",
     "secret-of-another-namespace",
     "window-without-duration",
     "window-without-time",

@@ -80,6 +80,19 @@ class RedisTarget(ConnectionTarget):
     one of the system's. Left out: no authentication."""
 
 
+class HTTPTarget(ConnectionTarget):
+    """An HTTP server."""
+
+    kind: ClassVar[str] = "http"
+
+    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+$")]
+    """Scheme, host and port, for example `http://shop.shop.svc`; without a path, user name or password."""
+    secret_ref: SecretReference | None = None
+    """Secret with the key `token` (sent as a bearer token), or the keys `username` and `password` (HTTP basic
+    authentication), and `ca.crt` where the authority of an https server is not one of the system's. Left out: no
+    authentication."""
+
+
 class Connection(OneOf):
     """A named server that steps can use; exactly one kind of target."""
 
@@ -89,11 +102,13 @@ class Connection(OneOf):
     """A PostgreSQL database."""
     redis: RedisTarget | None = None
     """A Redis or Valkey server."""
+    http: HTTPTarget | None = None
+    """An HTTP server."""
 
     @classmethod
     def alternatives(cls) -> Sequence[str]:
         """The kinds of target."""
-        return ("postgres", "redis")
+        return ("postgres", "redis", "http")
 
     @property
     def target(self) -> ConnectionTarget:
@@ -103,5 +118,5 @@ class Connection(OneOf):
 
     @property
     def kind(self) -> str:
-        """`postgres` or `redis`."""
+        """`postgres`, `redis` or `http`."""
         return self.chosen()

@@ -26,9 +26,11 @@ def test_the_actions_are_there() -> None:
         "backupIntegrity",
         "backupPostgres",
         "httpCheck",
+        "httpWarm",
         "postgresBloat",
         "postgresDeadTuples",
         "postgresVacuum",
+        "redisConfig",
         "redisHitRatio",
         "redisInfo",
         "redisMemory",
@@ -36,6 +38,7 @@ def test_the_actions_are_there() -> None:
         "redisPurge",
         "redisRewriteAof",
         "redisSlowlog",
+        "redisStaleKeys",
     }
 
 

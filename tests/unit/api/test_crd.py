@@ -102,7 +102,11 @@ def test_each_default_is_told_in_words_too(schema: Schema) -> None:
         ("mt", ".spec.schedule", "self.matches("),
         ("mt", ".spec.timeout", "self.matches("),
         ("mt", ".spec.steps[]", "(has(self.httpCheck) ? 1 : 0)"),
-        ("mt", ".spec.connections[]", "(has(self.postgres) ? 1 : 0) + (has(self.redis) ? 1 : 0) == 1"),
+        (
+            "mt",
+            ".spec.connections[]",
+            "(has(self.postgres) ? 1 : 0) + (has(self.redis) ? 1 : 0) + (has(self.http) ? 1 : 0) == 1",
+        ),
         ("mt", ".spec.job.env[]", "(has(self.value) ? 1 : 0)"),
         ("mt", ".spec.job.volumes[]", "(has(self.emptyDir) ? 1 : 0)"),
         ("mw", ".spec.schedule", "self.matches("),

@@ -4,8 +4,6 @@ An endpoint that does not answer as expected is a failure; one that answers slow
 """
 
 import asyncio
-import re
-import ssl
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -17,10 +15,11 @@ from pydantic import Field, model_validator
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Duration, Rule, format_duration
+from upkeep.actions.http.session import CONNECT_SECONDS, explained, trust
 from upkeep.actions.percentile import percentile
 
 if TYPE_CHECKING:
-    from httpx import AsyncClient, HTTPError
+    from httpx import AsyncClient
 
 _ORDER: Final = "criticalAfter must not be below warningAfter"
 _WARNING: Final = "(has(self.warningAfter) ? self.warningAfter : '1s')"
@@ -29,17 +28,6 @@ _PLAIN: Final = "'^([0-9]+h)?([0-9]+m)?([0-9]+s)?$'"
 """What the API server's expression language takes for a duration too."""
 _NO_BODY: Final = "a HEAD request has no body: remove bodyContains or use GET"
 _BODY_LIMIT_BYTES: Final = 1024 * 1024
-_CONNECT_SECONDS: Final = 3.0
-_ADVICE: Final = (
-    ("Name or service not known", "no such name in DNS: check the host in url and that the Service exists"),
-    ("No address associated", "no such name in DNS: check the host in url and that the Service exists"),
-    ("Temporary failure in name resolution", "DNS does not answer: check the cluster's DNS"),
-    ("All connection attempts failed", "nothing listens there: check host and port, and that the server runs"),
-    ("Connection refused", "nothing listens there: check host and port, and that the server runs"),
-    ("CERTIFICATE_VERIFY_FAILED", "renew the certificate, or check that url has a name in it"),
-    ("SSL", "check that the server speaks TLS on this port"),
-    ("disconnected", "look into the server's log"),
-)
 
 
 class HTTPMethod(StrEnum):
@@ -119,9 +107,8 @@ class HttpCheck(Action):
         import httpx  # noqa: PLC0415 - a driver is loaded only when an action runs
 
         limit = min(self.timeout.total_seconds(), context.remaining)
-        timeout = httpx.Timeout(limit, connect=min(limit, _CONNECT_SECONDS))
-        trust = _trust(self.url)
-        async with httpx.AsyncClient(timeout=timeout, verify=trust, trust_env=False) as client:
+        timeout = httpx.Timeout(limit, connect=min(limit, CONNECT_SECONDS))
+        async with httpx.AsyncClient(timeout=timeout, verify=trust(self.url), trust_env=False) as client:
             samples = [await self._sample(client, limit) for _ in range(self.samples)]
         return self._result(samples)
 
@@ -137,7 +124,7 @@ class HttpCheck(Action):
         except httpx.TimeoutException:
             fault = f"no answer within {limit:g} s: check host and port, the server, and the NetworkPolicies"
         except httpx.HTTPError as error:
-            fault = _explained(error)
+            fault = explained(error)
         return _Sample(seconds=time.monotonic() - begun, fault=fault)
 
     async def _fault(self, client: "AsyncClient") -> str:
@@ -198,16 +185,3 @@ class HttpCheck(Action):
                 recommendation=advice,
             )
         ]
-
-
-def _trust(url: str) -> ssl.SSLContext:
-    """The system's authorities for https; for http a context that trusts nobody, which costs no time to make."""
-    if url.startswith("https:"):
-        return ssl.create_default_context()
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def _explained(error: "HTTPError") -> str:
-    what = re.sub(r"^\[Errno -?[0-9]+\] ", "", str(error)) or type(error).__name__
-    advice = next((advice for needle, advice in _ADVICE if needle in what), "check url and the server's log")
-    return f"{what}: {advice}"

@@ -1,7 +1,7 @@
 """Connections to Redis for one step, with errors that name the server and what to do about it."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -83,6 +83,27 @@ class Node:
             return await self.client.execute_command(*words)  # type: ignore[no-untyped-call]
         except (RedisError, OSError) as error:
             raise self.explain(error) from error
+
+    async def ask_all(self, commands: Iterable[Sequence[str | int]]) -> list[Any]:
+        """Run commands in one round trip, not as a transaction.
+
+        Raises:
+            ActionError: one of them failed; names this server.
+            UncheckableError: the user may not run one of them.
+        """
+        from redis.exceptions import RedisError  # noqa: PLC0415 - a driver is loaded only when an action runs
+
+        pipeline = self.client.pipeline(transaction=False)
+        for words in commands:
+            pipeline.execute_command(*words)
+        try:
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        except (RedisError, OSError) as error:
+            raise self.explain(error) from error
+        failure = next((answer for answer in answers if isinstance(answer, RedisError)), None)
+        if failure is not None:
+            raise self.explain(failure) from failure
+        return answers
 
 
 @asynccontextmanager

@@ -189,6 +189,9 @@ class Action(Model):
     action_name: ClassVar[str] = ""
     """The key in a step, for example `postgresVacuum`."""
 
+    check: ClassVar[bool] = False
+    """True for what only looks and changes nothing; a window may use it to find out whether all is well."""
+
     internal: ClassVar[bool] = False
     """True for what only Upkeep itself composes (backups); users cannot write it in a step."""
 

@@ -61,6 +61,11 @@ def step_actions() -> Mapping[str, type[Action]]:
     return {name: action for name, action in actions().items() if not action.internal}
 
 
+def check_actions() -> Mapping[str, type[Action]]:
+    """Those of them that only look."""
+    return {name: action for name, action in step_actions().items() if action.check}
+
+
 def _module_name(name: str) -> str:
     match = re.fullmatch(r"([a-z]+)([A-Z][A-Za-z]*)", name)
     return f"{upkeep.actions.__name__}.{match[1]}.{match[2].lower()}" if match else ""

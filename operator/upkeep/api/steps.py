@@ -1,6 +1,6 @@
 """Steps: a name and exactly one action, built from the registry so that a new action needs no line here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, create_model
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, create_model
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Action, OnFailure
 from upkeep.actions.fields import Duration, LabelName, OneOf
-from upkeep.actions.registry import step_actions
+from upkeep.actions.registry import check_actions, step_actions
 
 
 class StepBase(OneOf):
@@ -44,18 +44,37 @@ class StepBase(OneOf):
         return action
 
 
+class CheckBase(StepBase):
+    """A name and exactly one action that only looks: what changes something belongs into the plan."""
+
+    @classmethod
+    def alternatives(cls) -> Sequence[str]:
+        """The actions that only look."""
+        return tuple(check_actions())
+
+    @classmethod
+    def demand(cls) -> str:
+        """The message for a check without an action, with several, or with one that is no check."""
+        return (
+            f"a check must have exactly one action that only looks: {', '.join(cls.alternatives())}; "
+            "what changes something belongs into a task of the plan"
+        )
+
+
 if TYPE_CHECKING:
     Step = StepBase
+    Check = CheckBase
 else:
-    Step = create_model(
-        "Step",
-        __base__=StepBase,
-        __doc__=StepBase.__doc__,
-        **{
-            name: (action | None, Field(default=None, alias=name, description=action.__doc__))
-            for name, action in step_actions().items()
-        },
-    )
+
+    def _step(name: str, base: type[StepBase], actions: Mapping[str, type[Action]]) -> type[StepBase]:
+        fields = {
+            key: (action | None, Field(default=None, alias=key, description=action.__doc__))
+            for key, action in actions.items()
+        }
+        return create_model(name, __base__=base, __doc__=base.__doc__, **fields)
+
+    Step = _step("Step", StepBase, step_actions())
+    Check = _step("Check", CheckBase, check_actions())
 
 BY_NAME: Final[dict[str, Any]] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 """A list whose items are told apart by their names; goes together with `UNIQUE`."""
@@ -73,4 +92,5 @@ def _unique(items: list[Any]) -> list[Any]:
 UNIQUE: Final = AfterValidator(_unique)
 
 Steps = Annotated[list[Step], Field(min_length=1, max_length=32, json_schema_extra=BY_NAME), UNIQUE]
+Checks = Annotated[list[Check], Field(min_length=1, max_length=32, json_schema_extra=BY_NAME), UNIQUE]
 Connections = Annotated[list[Connection], Field(max_length=16, json_schema_extra=BY_NAME), UNIQUE]

@@ -56,6 +56,7 @@ class HttpCheck(Action):
     """
 
     action_name: ClassVar[str] = "httpCheck"
+    check: ClassVar[bool] = True
 
     url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+([/?#][^\s]*)?$")]
     """What to request, for example `http://shop.shop.svc/healthz`; without user name and password."""

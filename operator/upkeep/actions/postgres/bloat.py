@@ -146,6 +146,7 @@ class PostgresBloat(TableAction):
     """
 
     action_name: ClassVar[str] = "postgresBloat"
+    check: ClassVar[bool] = True
 
     threshold: Annotated[float, Field(ge=1, le=1000)] = 2.0
     """Size over expected size from which on it is a warning."""

@@ -73,6 +73,7 @@ class PostgresConnections(Action):
     """
 
     action_name: ClassVar[str] = "postgresConnections"
+    check: ClassVar[bool] = True
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

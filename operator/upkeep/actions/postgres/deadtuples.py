@@ -27,6 +27,7 @@ class PostgresDeadTuples(TableAction):
     """
 
     action_name: ClassVar[str] = "postgresDeadTuples"
+    check: ClassVar[bool] = True
 
     warning_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of dead rows among all rows from which on it is a warning."""

@@ -94,6 +94,7 @@ class PostgresLocks(Action):
     """
 
     action_name: ClassVar[str] = "postgresLocks"
+    check: ClassVar[bool] = True
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

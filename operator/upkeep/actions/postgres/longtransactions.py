@@ -42,6 +42,7 @@ class PostgresLongTransactions(Action):
     """
 
     action_name: ClassVar[str] = "postgresLongTransactions"
+    check: ClassVar[bool] = True
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

@@ -89,6 +89,7 @@ class PostgresSlowQueries(Action):
     """
 
     action_name: ClassVar[str] = "postgresSlowQueries"
+    check: ClassVar[bool] = True
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

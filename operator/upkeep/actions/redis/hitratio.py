@@ -71,6 +71,7 @@ class RedisHitRatio(Action):
     """
 
     action_name: ClassVar[str] = "redisHitRatio"
+    check: ClassVar[bool] = True
 
     connection: LabelName
     """Name of a Redis connection."""

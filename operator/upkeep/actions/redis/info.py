@@ -26,6 +26,7 @@ class RedisInfo(Action):
     """
 
     action_name: ClassVar[str] = "redisInfo"
+    check: ClassVar[bool] = True
 
     connection: LabelName
     """Name of a Redis connection."""

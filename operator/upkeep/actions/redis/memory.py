@@ -67,6 +67,7 @@ class RedisMemory(Action):
     """
 
     action_name: ClassVar[str] = "redisMemory"
+    check: ClassVar[bool] = True
 
     connection: LabelName
     """Name of a Redis connection."""

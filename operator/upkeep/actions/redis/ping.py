@@ -26,6 +26,7 @@ class RedisPing(Action):
     """
 
     action_name: ClassVar[str] = "redisPing"
+    check: ClassVar[bool] = True
 
     connection: LabelName
     """Name of a Redis connection."""

@@ -65,6 +65,7 @@ class RedisSlowlog(Action):
     """
 
     action_name: ClassVar[str] = "redisSlowlog"
+    check: ClassVar[bool] = True
 
     connection: LabelName
     """Name of a Redis connection."""

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from upkeep.actions.fields import Duration, LabelName, Model, Rule
 from upkeep.api.scheduling import Timestamp
-from upkeep.api.steps import Steps
+from upkeep.api.steps import Checks
 
 _ANY_WORD: Final = "Qz7xJ0vW"
 """A word that no label has for a value: an expression that matches it matches just anything."""
@@ -102,7 +102,7 @@ class Requirements(Model):
 
     no_firing_alerts: NoFiringAlerts | None = None
     """No such alert fires. What cannot be asked counts as not fulfilled."""
-    steps: Steps | None = None
+    steps: Checks | None = None
     """Checks that must pass, run as a Job in the namespace of the window; tried again half a minute after a failure."""
     timeout: Duration = Field(default="5m", validate_default=True)
     """How long the steps may take each time."""

@@ -7,7 +7,7 @@ from typing import Final, Self
 from pydantic import Field, model_validator
 
 from upkeep.actions.fields import Duration, Model, Rule
-from upkeep.api.steps import Steps
+from upkeep.api.steps import Checks
 
 
 class VerifyFailure(StrEnum):
@@ -21,7 +21,7 @@ class VerifyFailure(StrEnum):
 class Verification(Model):
     """Checks after the plan; only when they pass was the maintenance a success."""
 
-    steps: Steps
+    steps: Checks
     """The checks."""
     timeout: Duration = Field(default="10m", validate_default=True)
     """How long they may take."""
@@ -38,7 +38,7 @@ class Watch(Model):
     """How long."""
     interval: Duration = Field(default="5m", validate_default=True)
     """How often the checks are made, 30s at least."""
-    steps: Steps | None = None
+    steps: Checks | None = None
     """The checks. Left out: those of verify."""
     timeout: Duration = Field(default="2m", validate_default=True)
     """How long they may take."""

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from upkeep.actions.fields import Duration, ObjectName, OneOf, Rule
 from upkeep.api.container import CustomJob
+from upkeep.api.runbook import Runbook
 from upkeep.api.scheduling import ConcurrencyPolicy, CronExpression, Exclusions, Timestamp, TimeZone, WindowReferences
 from upkeep.api.status import ResourceStatus, ScheduleAnchor
 from upkeep.api.steps import Connections, Steps
@@ -82,6 +83,8 @@ class TaskSpec(OneOf):
     rollback: Rollback | None = None
     """What undoes it, as steps or as a container; executed in a window whose plan or verification says onFailure:
     Rollback. It may take as long as the task, and runs once, as the same ServiceAccount."""
+    runbook: Runbook | None = None
+    """What it is for, and what to do by hand when it has failed."""
     service_account_name: ObjectName | None = None
     """ServiceAccount of the Pod. Left out: the Pod has no access to the Kubernetes API."""
 

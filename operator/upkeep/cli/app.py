@@ -67,6 +67,12 @@ def _upcoming() -> int:
     return command(sys.argv[2:])
 
 
+def _runbook() -> int:
+    from upkeep.cli.runbook import main as command  # noqa: PLC0415 - only this command needs it
+
+    return command(sys.argv[2:])
+
+
 def _version() -> int:
     sys.stdout.write(f"upkeep {__version__}\n")
     return 0
@@ -86,6 +92,7 @@ COMMANDS: Final[Mapping[str, tuple[Callable[[], int], str]]] = {
     "extend": (_ask, "let a window that is open end later"),
     "cancel": (_ask, "call off the next opening of a window, or the one under way"),
     "upcoming": (_upcoming, "show when windows open in any range of time, and when not and why"),
+    "runbook": (_runbook, "print what a task is for, and what to do by hand"),
     "version": (_version, "print the version"),
 }
 

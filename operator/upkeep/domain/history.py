@@ -12,10 +12,15 @@ from upkeep.domain.decision import Announce, DeleteJob, EventType, StartRun
 from upkeep.domain.instants import read_instant, write_instant, write_optional
 from upkeep.domain.recollection import Recollection
 from upkeep.domain.run import Run, RunState
+from upkeep.domain.runbook import advised
 
 HISTORY: Final = 10
 SETTLING: Final = timedelta(seconds=10)
 """How long the end of a Job may be ahead of its Pod's last words before it counts without them."""
+
+_LONGEST_EVENT: Final = 1000
+_LONGEST_CONDITION: Final = 32768
+"""Characters; as much as a condition's message may have."""
 
 JOB_DELETED: Final = "JobDeleted"
 LOST_MESSAGE: Final = "its Job was deleted before it ended"
@@ -27,6 +32,7 @@ class Ledger:
 
     Attributes:
         pending: names of the Jobs that were seen or started, and whose end is not recorded yet.
+        advice: what is told besides of a run that ended badly.
     """
 
     last_run: RunSummary | None
@@ -35,9 +41,10 @@ class Ledger:
     consecutive_failures: int
     pending: frozenset[str] = frozenset()
     announcements: tuple[Announce, ...] = ()
+    advice: str = ""
 
     @classmethod
-    def of(cls, known: Recollection[Any], *, pending: Iterable[str] = ()) -> "Ledger":
+    def of(cls, known: Recollection[Any], *, pending: Iterable[str] = (), advice: str = "") -> "Ledger":
         """What a status remembers."""
         status: ResourceStatus = known.status
         last = status.last_run
@@ -49,6 +56,7 @@ class Ledger:
             consecutive_failures=status.consecutive_failures,
             pending=frozenset({*pending, *begun}),
             announcements=known.complaint,
+            advice=advice,
         )
 
     def recorded(self, job: str) -> bool:
@@ -141,7 +149,7 @@ class Ledger:
             last_successful_time=max(finished, self.last_successful_time or "") if good else self.last_successful_time,
             consecutive_failures=0 if good else self.consecutive_failures + 1,
             pending=self.pending - {run.name},
-            announcements=(*self.announcements, end_event(run)),
+            announcements=(*self.announcements, end_event(run, advice=self.advice)),
         )
 
     def with_vanished(self, runs: Iterable[Run], now: datetime) -> "Ledger":
@@ -174,8 +182,8 @@ class Ledger:
         return [*self.history, *([self.last_run] if self.last_run else [])]
 
 
-def end_event(run: Run) -> Announce:
-    """The Event that says how a run ended."""
+def end_event(run: Run, *, advice: str = "") -> Announce:
+    """The Event that says how a run ended; where it ended badly, with an advice."""
     outcome = run.outcome or Outcome.UNKNOWN
     seconds = f" after {(run.finished - run.started).total_seconds():.0f}s" if run.finished and run.started else ""
     reason = {Outcome.FAILED: "RunFailed", Outcome.UNKNOWN: "RunUnknown"}.get(outcome, "RunSucceeded")
@@ -183,7 +191,8 @@ def end_event(run: Run) -> Announce:
     found = f" ({counts.critical} critical, {counts.warning} warnings)" if counts and counts.total else ""
     kind = EventType.NORMAL if outcome.good else EventType.WARNING
     message = f"{run.name}: {outcome}{seconds}{found}" + (f": {run.message}" if run.message else "")
-    return Announce(type=kind, reason=reason, message=message[:1000])
+    message = advised(message, "" if outcome.good else advice, longest=_LONGEST_EVENT)
+    return Announce(type=kind, reason=reason, message=message)
 
 
 def describe(record: OccurrenceRecord) -> str:
@@ -233,6 +242,7 @@ def last_run_fact(ledger: Ledger, known: Sequence[Condition]) -> list[Fact]:
     last = ledger.last_run
     if last and last.outcome:
         message = ": ".join(part for part in (last.job, last.message) if part)
+        message = message if last.outcome.good else advised(message, ledger.advice, longest=_LONGEST_CONDITION)
         return [
             Fact(
                 type=LAST_RUN_SUCCEEDED,

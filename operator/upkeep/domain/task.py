@@ -24,6 +24,7 @@ from upkeep.domain.instants import write_instant, write_optional
 from upkeep.domain.pause import INVALID_SCHEDULE, INVALID_SPEC, Pause
 from upkeep.domain.recollection import Recollection, recall
 from upkeep.domain.run import Run, run_name
+from upkeep.domain.runbook import advice
 from upkeep.domain.schedule import ScheduleError
 from upkeep.domain.spec import explain
 from upkeep.domain.timetable import Declaration, Due, Mark, Timetable
@@ -290,7 +291,9 @@ class _Plan:
 
 def _observed(snapshot: TaskSnapshot, known: Recollection[TaskStatus]) -> tuple[Ledger, datetime | None]:
     """The ledger with all that ended since, and when to look for what has not settled yet."""
-    ledger = Ledger.of(known, pending=known.status.active).with_vanished(snapshot.runs, snapshot.now)
+    ledger = Ledger.of(known, pending=known.status.active, advice=advice(snapshot.resource)).with_vanished(
+        snapshot.runs, snapshot.now
+    )
     unsettled = []
     for run in sorted(snapshot.runs, key=lambda run: (run.created, run.name)):
         if ledger.covers(run):

@@ -42,7 +42,8 @@ class PlannedTask(Model):
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     """Of the tasks that could start, that of the highest priority starts first; equal ones as they are written."""
     estimate: Duration | None = None
-    """How long it takes. When less time is left in the window, it is left out instead of started."""
+    """How long it takes. When less time is left in the window, it is left out instead of started. Left out: what the
+    runbook of the task says."""
 
     def __str__(self) -> str:
         if self.selector is None:

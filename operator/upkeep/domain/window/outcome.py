@@ -23,6 +23,7 @@ from upkeep.domain.decision import Announce, EventType
 from upkeep.domain.history import Ledger, last_run_fact
 from upkeep.domain.instants import write_instant
 from upkeep.domain.run import Run
+from upkeep.domain.runbook import advice
 from upkeep.domain.window.branding import branding_problem
 from upkeep.domain.window.mode import mode_problem, seen_by_users
 from upkeep.domain.window.plan import TASK_NOT_FOUND, cycle, missing
@@ -115,6 +116,7 @@ def result(snapshot: WindowSnapshot, occurrence: WindowOccurrence, ending: Endin
     parts += [f"{done} of {len(tasks)} tasks succeeded"] if tasks else []
     if occurrence.verified is not None:
         parts.append("verification passed" if occurrence.verified else "verification failed")
+    parts += _advice(snapshot, tasks)
     parts += _rolled_back(tasks)
     restored = sum(target.state is TargetState.RESTORED for target in occurrence.targets)
     parts += [f"{restored} of {len(occurrence.targets)} targets restored"] if occurrence.targets else []
@@ -144,6 +146,13 @@ def result(snapshot: WindowSnapshot, occurrence: WindowOccurrence, ending: Endin
         message=summary.message,
     )
     return summary, event
+
+
+def _advice(snapshot: WindowSnapshot, tasks: Sequence[PlannedTaskStatus]) -> list[str]:
+    """What the runbook of the first task that has failed says."""
+    failed = (task.name for task in tasks if task.state is TaskState.FAILED)
+    found = ((name, advice(snapshot.tasks.get(name))) for name in failed)
+    return next(([f"{name} failed ({words})"] for name, words in found if words), [])
 
 
 def _rolled_back(tasks: Sequence[PlannedTaskStatus]) -> list[str]:

@@ -19,6 +19,7 @@ from upkeep.domain.identity import Identity
 from upkeep.domain.instants import write_instant, write_optional
 from upkeep.domain.recollection import recall
 from upkeep.domain.run import Run, finding_summary, run_name
+from upkeep.domain.runbook import advice, advised, estimate
 from upkeep.domain.spec import explain
 from upkeep.domain.task import reference_problem
 from upkeep.domain.window.ownrun import window_occasion
@@ -27,6 +28,8 @@ from upkeep.domain.window.snapshot import WindowSnapshot
 from upkeep.domain.work import task_work
 
 _KEPT_FINDINGS: Final = 5
+_LONGEST: Final = 300
+"""Characters of a task's message."""
 OVER: Final = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.SKIPPED})
 _BAD: Final = frozenset({TaskState.FAILED, TaskState.SKIPPED})
 _MOMENT: Final = timedelta(seconds=1)
@@ -81,6 +84,7 @@ class Course:
 
 def advance(snapshot: WindowSnapshot, plan: Plan, course: Course, before: Sequence[PlannedTaskStatus]) -> Progress:
     """Where the plan of an opening stands; `before` is where it stood when the status was last written."""
+    plan = _estimated(plan, snapshot)
     known = {task.name: task for task in before}
     states: dict[str, PlannedTaskStatus] = {}
     for planned in plan.tasks:
@@ -96,10 +100,29 @@ def advance(snapshot: WindowSnapshot, plan: Plan, course: Course, before: Sequen
             starts += [begin] if begin else []
     waiting = [planned for planned in plan.tasks if states[planned.name].state is TaskState.WAITING]
     return Progress(
-        tasks=tuple(_with_rollback(states[planned.name], known.get(planned.name)) for planned in plan.tasks),
+        tasks=tuple(
+            _with_rollback(_advised(states[planned.name], snapshot), known.get(planned.name)) for planned in plan.tasks
+        ),
         starts=tuple(starts),
         wake_at=min((course.latest_start(planned) + _MOMENT for planned in waiting), default=None),
     )
+
+
+def _estimated(plan: Plan, snapshot: WindowSnapshot) -> Plan:
+    """The plan with the estimates of the runbooks where it has none of its own."""
+    tasks = [
+        planned
+        if planned.estimate
+        else planned.model_copy(update={"estimate": estimate(snapshot.tasks.get(planned.name))})
+        for planned in plan.tasks
+    ]
+    return plan.model_copy(update={"tasks": tasks})
+
+
+def _advised(state: PlannedTaskStatus, snapshot: WindowSnapshot) -> PlannedTaskStatus:
+    """With what the runbook of a task that has failed says."""
+    words = advice(snapshot.tasks.get(state.name)) if state.state is TaskState.FAILED else ""
+    return state.model_copy(update={"message": advised(state.message, words, longest=_LONGEST)}) if words else state
 
 
 def _with_rollback(state: PlannedTaskStatus, before: PlannedTaskStatus | None) -> PlannedTaskStatus:
@@ -292,4 +315,6 @@ def _status(
             "completion_time": write_optional(run.finished),
             "findings": tuple(map(finding_summary, run.report.findings[:_KEPT_FINDINGS])) if run.report else (),
         }
-    return PlannedTaskStatus(name=planned.name, state=state, reason=reason, message=message[:300], job=job, **details)
+    return PlannedTaskStatus(
+        name=planned.name, state=state, reason=reason, message=message[:_LONGEST], job=job, **details
+    )

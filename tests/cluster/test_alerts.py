@@ -71,6 +71,26 @@ def test_a_window_waits_while_an_alert_fires_then_opens_and_is_silent_as_long_as
     assert space.status(WINDOWS, "held")["lastRun"]["outcome"] == "ok"
 
 
+def test_an_alert_that_comes_to_fire_afterwards_names_the_window_as_its_probable_cause(
+    space: Space, alertmanager: AlertmanagerServer, work: str
+) -> None:
+    alertmanager.fire("SlowForDays", severity="page", shop="watched")
+    spec = {key: value for key, value in _sample(work, shop="watched").items() if key != "requires"}
+    space.make(window("watched", **spec))
+    closed = _until_occurrence(space, "watched", lambda known: known.get("watch", {}).get("quiet"), "it is watched")
+    assert space.condition("watched", "Healthy", "True", kind=WINDOWS)["reason"] == "NoAlertsFiring"
+
+    alertmanager.fire("CheckoutFails", severity="page", shop="watched")
+    unhealthy = space.condition("watched", "Healthy", "False", kind=WINDOWS)
+    alertmanager.fire("CheckoutFails", severity="page", shop="watched", seconds=0)
+    space.condition("watched", "Healthy", "True", kind=WINDOWS)
+
+    cause = f"the probable cause is the maintenance of {closed['startTime']}, which closed at {closed['closedAt']}"
+    assert (unhealthy["reason"], unhealthy["message"]) == ("AlertsFiring", f"an alert fires: CheckoutFails; {cause}")
+    assert space.said("watched", "UnhealthyAfterMaintenance") == f"an alert fires: CheckoutFails; {cause}"
+    assert "resolved" in space.said("watched", "HealthyAgain")
+
+
 def test_checks_that_never_pass_let_it_be_skipped_with_the_reason(
     space: Space, alertmanager: AlertmanagerServer, work: str
 ) -> None:
@@ -120,7 +140,8 @@ def _sample(planned: str, *, shop: str, url: str = f"{ALERTMANAGER_URL}/-/health
     del spec["schedule"]
     (step,) = spec["requires"]["steps"]
     step["httpCheck"]["url"] = url
-    spec["requires"]["noFiringAlerts"]["matchers"].append({"name": "shop", "value": shop})
+    for alerts in (spec["requires"]["noFiringAlerts"], spec["watch"]["noFiringAlerts"]):
+        alerts["matchers"].append({"name": "shop", "value": shop})
     return spec | {"startAt": soon(3), "duration": "2m", "plan": {"tasks": [{"name": planned}]}}
 
 

@@ -44,8 +44,9 @@ class AlertmanagerServer:
 
     def fire(self, name: str, *, seconds: float = 300, **labels: str) -> None:
         """Let an alert fire; it resolves by itself after so many seconds, and at once for 0."""
-        end = datetime.now(UTC) + timedelta(seconds=seconds)
-        alert = {"labels": {"alertname": name, **labels}, "endsAt": end.isoformat()}
+        start = datetime.now(UTC)
+        times = {"startsAt": start.isoformat(), "endsAt": (start + timedelta(seconds=seconds)).isoformat()}
+        alert = {"labels": {"alertname": name, **labels}, **times}
         httpx.post(f"{self.url}/api/v2/alerts", json=[alert], trust_env=False).raise_for_status()
 
     def silences(self, *, state: str = "active") -> Sequence[dict[str, Any]]:

@@ -72,12 +72,27 @@ async def test_only_alerts_count_that_fire_and_that_nobody_has_silenced_or_inhib
 
     critical = [AlertMatcher(name="severity", value="critical")]
 
-    assert await client.firing(critical) == ["ShopSlow"]
-    assert await client.firing(
-        [AlertMatcher(name="severity", value="critical|page", is_equal=False, is_regex=True)]
-    ) == ["BatchLate"]
+    others = [AlertMatcher(name="severity", value="critical|page", is_equal=False, is_regex=True)]
+    assert [alert.name for alert in await client.firing(critical)] == ["ShopSlow"]
+    assert [alert.name for alert in await client.firing(others)] == ["BatchLate"]
     await kept(client)
     assert await client.firing(critical) == []
+
+
+async def test_an_alert_is_told_from_others_of_its_name_and_says_since_when_it_fires(
+    server: AlertmanagerServer, client: Alertmanager
+) -> None:
+    for shop in ("one", "two"):
+        server.fire("ShopSlow", severity="minor", shop=shop)
+    minor = [AlertMatcher(name="severity", value="minor")]
+
+    found = await client.firing(minor)
+    server.fire("ShopSlow", severity="minor", shop="one")
+    again = await client.firing(minor)
+
+    assert len({alert.fingerprint for alert in found}) == 2
+    assert {alert.fingerprint: alert.since for alert in again} == {alert.fingerprint: alert.since for alert in found}
+    assert all(abs(datetime.now(UTC) - alert.since) < timedelta(minutes=1) for alert in found)
 
 
 async def test_values_with_quotes_and_backslashes_arrive_as_they_are(
@@ -86,7 +101,7 @@ async def test_values_with_quotes_and_backslashes_arrive_as_they_are(
     odd = 'a "quoted"\\path, {x}=~ü'
     server.fire("Odd", path=odd)
 
-    assert await client.firing([AlertMatcher(name="path", value=odd)]) == ["Odd"]
+    assert [alert.name for alert in await client.firing([AlertMatcher(name="path", value=odd)])] == ["Odd"]
     assert await client.firing([AlertMatcher(name="path", value=odd + '"')]) == []
 
 

@@ -28,7 +28,7 @@ class Desk:
     async def firing(self, window: dict[str, Any]) -> list[str] | None:
         """The alerts that a decision about the window sees; None where it sees no answer."""
         answer = await self.alerts.before(WINDOW, window)
-        return None if answer is None or answer.firing is None else list(answer.firing)
+        return None if answer is None or answer.firing is None else [alert.name for alert in answer.firing]
 
 
 @asynccontextmanager
@@ -89,6 +89,27 @@ async def test_a_decision_does_not_wait_for_one_that_hangs_and_is_asked_for_agai
         answer = await asking.alerts.before(WINDOW, window())
         assert answer is not None
         assert answer.problem
+
+
+async def test_after_a_window_it_is_asked_for_what_the_window_is_watched_for_as_long_as_it_is(tmp_path: Path) -> None:
+    opened = {"startTime": "2026-03-02T01:30:00Z", "openedAt": "2026-03-02T01:30:00Z"}
+    closed = {"occurrence": {**opened, "closedAt": "2026-03-02T01:40:00Z"}}
+    watch = {"duration": "30m", **REQUIRES}
+    with running_alertmanager() as server:
+        server.fire("DiskFull", severity="critical")
+        async with desk(server, tmp_path) as asking:
+
+            async def after(watch: object, status: dict[str, Any]) -> list[str] | None:
+                answer = await asking.alerts.after(WINDOW, {"metadata": {}, "spec": {"watch": watch}, "status": status})
+                return None if answer is None or answer.firing is None else [alert.name for alert in answer.firing]
+
+            assert await after(watch, closed) == ["DiskFull"]
+            assert await after(watch, {"occurrence": opened}) is None
+            assert await after({**watch, "duration": "20m"}, closed) is None
+            for garbage in ({**watch, "duration": "x"}, {"noFiringAlerts": 5}, {**watch, "interval": "1s"}, [], 5):
+                assert await after(garbage, closed) is None
+            for when in (5, "yesterday", None):
+                assert await after(watch, {"occurrence": {**opened, "closedAt": when}}) is None
 
 
 async def test_nobody_is_asked_for_a_window_to_which_it_does_not_matter_now(tmp_path: Path) -> None:

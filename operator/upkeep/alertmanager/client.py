@@ -15,6 +15,7 @@ import httpx
 
 from upkeep.alertmanager.configuration import Endpoint
 from upkeep.api.window.gating import AlertMatcher
+from upkeep.domain.alerts import FiringAlert
 from upkeep.domain.instants import read_instant
 
 TIMEOUT: Final = 5.0
@@ -60,8 +61,8 @@ class Alertmanager:
         """Let go of its connections."""
         await self._http.aclose()
 
-    async def firing(self, matchers: Sequence[AlertMatcher]) -> Sequence[str]:
-        """Names of the alerts that fire, neither silenced nor inhibited, and for which all matchers hold.
+    async def firing(self, matchers: Sequence[AlertMatcher]) -> Sequence[FiringAlert]:
+        """The alerts that fire, neither silenced nor inhibited, and for which all matchers hold.
 
         Raises:
             AlertmanagerError: it did not say.
@@ -69,7 +70,7 @@ class Alertmanager:
         query = {"active": "true", "silenced": "false", "inhibited": "false", "filter": list(map(_filter, matchers))}
         doing = "asking which alerts fire"
         found = await self._ask("GET", "alerts", doing=doing, params=query)
-        return self._read(doing, lambda: [str(alert["labels"].get("alertname", "unnamed")) for alert in found])
+        return self._read(doing, lambda: [_firing(alert) for alert in found])
 
     async def silence(self, identifier: str) -> HeldSilence | None:
         """The silence with this id; None where there is none, or none any more.
@@ -185,6 +186,14 @@ def _filter(matcher: AlertMatcher) -> str:
     value = matcher.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     sign = {(True, False): "=", (False, False): "!=", (True, True): "=~", (False, True): "!~"}
     return f'{matcher.name}{sign[matcher.is_equal, matcher.is_regex]}"{value}"'
+
+
+def _firing(alert: Any) -> FiringAlert:  # noqa: ANN401 - JSON as it came
+    return FiringAlert(
+        name=str(alert["labels"].get("alertname", "unnamed")),
+        fingerprint=str(alert["fingerprint"]),
+        since=read_instant(alert["startsAt"]),
+    )
 
 
 def _is_ours(silence: Any, marker: str) -> bool:  # noqa: ANN401 - JSON as it came

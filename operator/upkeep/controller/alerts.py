@@ -15,7 +15,7 @@ from upkeep.alertmanager.client import Alertmanager, AlertmanagerError
 from upkeep.api.window.gating import NoFiringAlerts
 from upkeep.cluster.cache import Key
 from upkeep.controller.queue import WorkQueue
-from upkeep.controller.references import alerts_before
+from upkeep.controller.references import alerts_after, alerts_before
 from upkeep.domain.alerts import AlertAnswer, AlertQuery
 from upkeep.domain.window.requires import alert_query
 
@@ -40,7 +40,13 @@ class Alerts:
 
     async def before(self, key: Key, window: Mapping[str, Any]) -> AlertAnswer | None:
         """The newest answer to what a window requires before it opens; None where it requires or knows nothing."""
-        query = self._query_of(window)
+        return await self._known(key, self._query_of(alerts_before(window, self._clock())))
+
+    async def after(self, key: Key, window: Mapping[str, Any]) -> AlertAnswer | None:
+        """The newest answer to what a window is watched for; None where it is not, or nothing is known."""
+        return await self._known(key, self._query_of(alerts_after(window, self._clock())))
+
+    async def _known(self, key: Key, query: AlertQuery | None) -> AlertAnswer | None:
         if query is None:
             return None
         known = self._answers.get(query)
@@ -54,8 +60,7 @@ class Alerts:
             self._waiting.setdefault(query, set()).add(key)
         return self._answers.get(query)
 
-    def _query_of(self, window: Mapping[str, Any]) -> AlertQuery | None:
-        raw = alerts_before(window, self._clock())
+    def _query_of(self, raw: object) -> AlertQuery | None:
         if raw is None:
             return None
         try:

@@ -11,10 +11,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from upkeep.api.selector import LabelSelector
-from upkeep.api.window import Request, Target, TaskState, WindowKind
+from upkeep.api.window import Request, Target, TaskState, Watch, WindowKind
 from upkeep.cluster.resources import BACKUPS, TARGETS, TASKS, WINDOWS, Resource
 from upkeep.domain.binding import located
-from upkeep.domain.instants import write_instant
+from upkeep.domain.instants import read_instant, write_instant
 from upkeep.domain.maintenance import DEFAULT_KIND
 from upkeep.domain.window import TargetRef
 
@@ -137,6 +137,19 @@ def alerts_before(resource: Mapping[str, Any], now: datetime) -> object:
     if far and ("closedAt" in occurrence or not occurrence):
         return None
     return _mapping(_mapping(resource.get("spec")).get("requires")).get("noFiringAlerts")
+
+
+def alerts_after(resource: Mapping[str, Any], now: datetime) -> object:
+    """What a window demands of alerts after its end, as long as it is watched; else None."""
+    occurrence, watch = occurrence_of(resource), _mapping(_mapping(resource.get("spec")).get("watch"))
+    if "noFiringAlerts" not in watch or not {"openedAt", "closedAt"} <= occurrence.keys():
+        return None
+    try:
+        read = Watch.model_validate(watch)
+        over = read_instant(occurrence["closedAt"]) + read.duration
+    except (AttributeError, OverflowError, TypeError, ValueError):
+        return None  # the decision says what is wrong with it
+    return read.no_firing_alerts if now < over else None
 
 
 def jobs_under_way(resource: Mapping[str, Any]) -> list[str]:

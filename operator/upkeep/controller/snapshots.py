@@ -82,7 +82,9 @@ class Snapshots:
             self._named(SERVICES, namespace, backend),
         )
         key = key_of(WINDOWS, resource)
-        alerts = await self._alerting.alerts.before(key, resource)
+        alerts, aftermath = await asyncio.gather(
+            self._alerting.alerts.before(key, resource), self._alerting.alerts.after(key, resource)
+        )
         await self._look_for_jobs(resource)
         # Tasks and runs are of one moment: a Job may only be missing where its task already says how it ended.
         present = self._planned(resource)
@@ -101,6 +103,7 @@ class Snapshots:
             freezes=self._freezes(namespace),
             alertmanagers=self._alerting.names,
             alerts=alerts,
+            aftermath=aftermath,
             silences=self._alerting.silences.reports(key),
             approvals_trusted=self._approval_policy,
             post=self._post(resource),

@@ -1,10 +1,13 @@
 """Alerts and silences of an Alertmanager, as decisions see them and ask for them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from upkeep.api.window.gating import AlertMatcher, SilenceState
+
+_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,19 +19,34 @@ class AlertQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FiringAlert:
+    """An alert that fires, neither silenced nor inhibited.
+
+    Attributes:
+        name: its label alertname.
+        fingerprint: of all its labels, by which Alertmanager tells it from others.
+        since: since when it fires.
+    """
+
+    name: str
+    fingerprint: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlertAnswer:
     """What an Alertmanager said.
 
     Attributes:
         query: what it was asked.
         asked_at: when.
-        firing: names of the alerts that fire, one for each alert; None where it did not say.
+        firing: the alerts that fire; None where it did not say.
         problem: why it did not say.
     """
 
     query: AlertQuery
     asked_at: datetime
-    firing: Sequence[str] | None
+    firing: Sequence[FiringAlert] | None
     problem: str = ""
 
 
@@ -89,3 +107,12 @@ class SilenceReport:
     until: datetime | None = None
     state: SilenceState = SilenceState.PENDING
     problem: str = ""
+
+
+def fires(alerts: Iterable[str]) -> str:
+    """How many alerts fire, one name for each of them, and what the first are called."""
+    found = list(alerts)
+    names = sorted(set(found))
+    more = f" and {len(names) - _NAMED} others" if len(names) > _NAMED else ""
+    number = f"{len(found)} alerts fire" if len(found) > 1 else "an alert fires"
+    return f"{number}: {', '.join(names[:_NAMED])}{more}"

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from unit.domain.windowworld import WindowWorld
 from upkeep.api.window.gating import AlertMatcher, NoFiringAlerts, SilenceState
-from upkeep.controller.references import alerts_before
-from upkeep.domain.alerts import AlertAnswer, EndSilence, KeepSilence, SilenceReport
+from upkeep.controller.references import alerts_after, alerts_before
+from upkeep.domain.alerts import AlertAnswer, EndSilence, FiringAlert, KeepSilence, SilenceReport
 from upkeep.domain.decision import Action, Decision
 from upkeep.domain.window import WindowSnapshot
 from upkeep.domain.window.requires import alert_query
@@ -35,6 +35,7 @@ class AlertWorld(WindowWorld):
         answers: whether `main` answers.
         firing: alerts that fire.
         asked: how often it was asked for them.
+        since: when alerts came to fire.
         silences: all that were ever made, by id.
     """
 
@@ -43,6 +44,7 @@ class AlertWorld(WindowWorld):
     firing: Sequence[str] = ()
     asked: int = 0
     silences: dict[str, Held] = field(default_factory=dict)
+    since: dict[str, datetime] = field(default_factory=dict)
     reports: dict[str, SilenceReport] = field(default_factory=dict)
     wanted: dict[str, KeepSilence | EndSilence] = field(default_factory=dict)
 
@@ -50,7 +52,8 @@ class AlertWorld(WindowWorld):
         return replace(
             super().snapshot(),
             alertmanagers=frozenset(self.configured),
-            alerts=self._answer(),
+            alerts=self._answer(alerts_before(self.live, self.now)),
+            aftermath=self._answer(alerts_after(self.live, self.now)),
             silences=tuple(self.reports.values()),
         )
 
@@ -95,8 +98,7 @@ class AlertWorld(WindowWorld):
         else:
             super()._do(action)
 
-    def _answer(self) -> AlertAnswer | None:
-        raw = alerts_before(self.live, self.now)
+    def _answer(self, raw: object) -> AlertAnswer | None:
         if raw is None:
             return None
         query = alert_query(NoFiringAlerts.model_validate(raw))
@@ -105,7 +107,13 @@ class AlertWorld(WindowWorld):
         self.asked += 1
         if not self.answers:
             return AlertAnswer(query=query, asked_at=self.now, firing=None, problem="main does not answer")
-        return AlertAnswer(query=query, asked_at=self.now, firing=self.firing)
+        firing = [self._alert(name, number) for number, name in enumerate(self.firing)]
+        return AlertAnswer(query=query, asked_at=self.now, firing=firing)
+
+    def _alert(self, name: str, number: int) -> FiringAlert:
+        """An alert under its name, of which there may be several: it fires since it was first asked about."""
+        fingerprint = f"{name}-{self.firing[:number].count(name)}"
+        return FiringAlert(name=name, fingerprint=fingerprint, since=self.since.setdefault(fingerprint, self.now))
 
     def _see_to(self, wanted: KeepSilence | EndSilence) -> None:
         known = self.reports.get(wanted.marker)

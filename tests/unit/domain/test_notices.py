@@ -8,7 +8,7 @@ import pytest
 
 from unit.domain.cluster import at, minutes
 from unit.domain.noticeworld import REFUSED, NoticeWorld
-from upkeep.api.window import Request, WatchStatus, WindowOccurrence, WindowStatus
+from upkeep.api.window import Request, WatchedAlert, WatchStatus, WindowOccurrence, WindowStatus
 from upkeep.domain.notices import Delivery, Receipt
 from upkeep.domain.notices.farewell import farewell
 from upkeep.domain.notices.news import news
@@ -191,6 +191,30 @@ def test_trouble_after_a_window_is_told_when_it_begins_and_when_it_ends(
 
     assert [item.kind for item in told] == expected
     assert len({(item.kind, item.number) for item in told}) == len(told)
+
+
+def test_alerts_after_a_window_are_told_once_each_and_that_all_of_them_are_resolved() -> None:
+    over = WindowOccurrence(start_time="2026-03-02T02:00:00Z", end_time="2026-03-02T02:10:00Z")
+    down, slow = (WatchedAlert(name=name, fingerprint=name, since="2026-03-02T02:20:00Z") for name in ("Down", "Slow"))
+    gone = down.model_copy(update={"firing": False})
+    seen = [
+        {},
+        {"quiet": False, "alerts": (down,)},
+        {"quiet": None, "alerts": (down,), "alerts_problem": "no answer"},
+        {"quiet": False, "alerts": (gone, slow)},
+        {"quiet": True, "alerts": (gone, slow.model_copy(update={"firing": False}))},
+        {"quiet": False, "alerts": (down, slow.model_copy(update={"firing": False}))},
+    ]
+    watches = [WatchStatus.model_validate({"until": "2026-03-02T03:10:00Z"}).model_copy(update=each) for each in seen]
+    statuses = [WindowStatus(occurrence=over.model_copy(update={"watch": watch})) for watch in watches]
+
+    told = [item for before, after in pairwise(statuses) for item in news(before, after)]
+
+    assert [(item.kind, item.text, item.number) for item in told] == [
+        ("Alerts", "an alert fires: Down", 1),
+        ("Alerts", "an alert fires: Slow", 2),
+        ("Resolved", "", 2),
+    ]
 
 
 def test_who_waits_for_a_window_that_is_deleted_hears_of_it() -> None:

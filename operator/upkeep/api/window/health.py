@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from upkeep.actions.fields import Duration, Model, Rule
 from upkeep.api.steps import Checks
+from upkeep.api.window.gating import NoFiringAlerts
 
 
 class VerifyFailure(StrEnum):
@@ -39,9 +40,12 @@ class Watch(Model):
     interval: Duration = Field(default="5m", validate_default=True)
     """How often the checks are made, 30s at least."""
     steps: Checks | None = None
-    """The checks. Left out: those of verify."""
+    """The checks. Left out: those of verify, if it has one."""
     timeout: Duration = Field(default="2m", validate_default=True)
     """How long they may take."""
+    no_firing_alerts: NoFiringAlerts | None = None
+    """Alerts that must not come to fire. Those that fired before the window opened do not count; an Alertmanager that
+    does not answer is not one that is quiet."""
 
     @classmethod
     def rules(cls) -> Sequence[Rule]:

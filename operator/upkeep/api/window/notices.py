@@ -48,6 +48,8 @@ class NoticeKind(StrEnum):
     NOT_OPENED = "NotOpened"
     UNHEALTHY = "Unhealthy"
     RECOVERED = "Recovered"
+    ALERTS = "Alerts"
+    RESOLVED = "Resolved"
 
 
 class NoticeState(StrEnum):
@@ -73,12 +75,12 @@ class Notice(Model):
     """The start of the opening that it is about."""
     kind: NoticeKind
     """Announcement, Withdrawn (it was announced and will not take place then), Opened, Completed, Failed,
-    NotOpened, Unhealthy (a check after the window failed) or Recovered."""
+    NotOpened, Unhealthy (a check after the window failed), Recovered, Alerts (some came to fire) or Resolved."""
     lead: Duration | None = None
     """Of an Announcement: how long before the start it was due."""
     round: int = 0
     """How often this opening had been withdrawn before; what takes place after all is announced anew. Of
-    Unhealthy and Recovered: the number of the check."""
+    Unhealthy and Recovered: the number of the check; of Alerts and Resolved: of the alert."""
     channel: str = ""
     """Name of the channel; empty where the message was skipped on all of them."""
     state: NoticeState

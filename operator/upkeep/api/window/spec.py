@@ -103,7 +103,7 @@ class WindowSpec(Model):
             raise ValueError(_NOTICE["message"])
         if not self.duration:
             raise ValueError(_DURATION_RANGE["message"])
-        if self.watch and self.watch.steps is None and self.verify is None:
+        if self.watch and not (self.watch.steps or self.watch.no_firing_alerts or self.verify):
             raise ValueError(_WATCHABLE["message"])
         check_freeze(self, self.kind)
         check_announcements(self.announcements, self.notify)
@@ -125,6 +125,6 @@ _DURATION_RANGE: Final[Rule] = {
     "message": "duration must be longer than 0s, for example 2h",
 }
 _WATCHABLE: Final[Rule] = {
-    "rule": "!has(self.watch) || has(self.watch.steps) || has(self.verify)",
-    "message": "watch needs steps of its own where there is no verify",
+    "rule": "!has(self.watch) || has(self.watch.steps) || has(self.watch.noFiringAlerts) || has(self.verify)",
+    "message": "watch needs steps of its own or noFiringAlerts where there is no verify",
 }

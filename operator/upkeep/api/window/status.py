@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -143,6 +143,22 @@ class Intervention(Model):
     """When it was done."""
 
 
+MAX_ALERTS: Final = 50
+
+
+class WatchedAlert(Model):
+    """An alert that came to fire since the window opened."""
+
+    name: str
+    """Its label alertname."""
+    fingerprint: str
+    """By which Alertmanager tells it from others of that name."""
+    since: Timestamp
+    """When it began to fire."""
+    firing: bool = True
+    """Whether it does still."""
+
+
 class WatchStatus(Model):
     """The checks after an opening."""
 
@@ -160,6 +176,12 @@ class WatchStatus(Model):
     """How the last one ended."""
     message: str = ""
     """What was wrong, in one sentence."""
+    quiet: bool | None = None
+    """Whether no alert fires that must not; empty while nobody knows."""
+    alerts: Annotated[Sequence[WatchedAlert], Field(max_length=MAX_ALERTS)] = ()
+    """The alerts that came to fire, as they did; each is told of once."""
+    alerts_problem: str = ""
+    """Why nobody knows which alerts fire."""
 
 
 class WindowOccurrence(Model):

@@ -9,6 +9,7 @@ from upkeep.api.status import Ending, OccurrenceRecord
 from upkeep.api.window import WindowStatus
 from upkeep.api.window.notices import NoticeKind
 from upkeep.domain.account import Reason
+from upkeep.domain.alerts import fires
 from upkeep.domain.instants import read_instant
 from upkeep.domain.notices.board import Board
 
@@ -43,6 +44,7 @@ def news(before: WindowStatus, after: WindowStatus) -> Iterator[News]:
             kind = NoticeKind.COMPLETED if good else NoticeKind.FAILED
             yield News(kind=kind, start=read_instant(str(record.scheduled_time)), text=record.message)
     yield from _health(before, after)
+    yield from _alerts(before, after)
 
 
 def told_of(board: Board, item: News, channels: Sequence[str]) -> Board:
@@ -68,6 +70,20 @@ def _health(before: WindowStatus, after: WindowStatus) -> Iterator[News]:
     kind = NoticeKind.RECOVERED if over.watch.healthy else NoticeKind.UNHEALTHY
     start = read_instant(over.start_time)
     yield News(kind=kind, start=start, text=over.watch.message, number=over.watch.checks)
+
+
+def _alerts(before: WindowStatus, after: WindowStatus) -> Iterator[News]:
+    """Which alerts have come to fire after a window, and that all of them are resolved."""
+    over, last = after.occurrence, before.occurrence
+    if over is None or over.watch is None or not over.watch.alerts:
+        return
+    same = last is not None and last.start_time == over.start_time
+    known = last.watch.alerts if same and last and last.watch else ()
+    start, new = read_instant(over.start_time), over.watch.alerts[len(known) :]
+    if new:
+        yield News(kind=NoticeKind.ALERTS, start=start, text=fires(alert.name for alert in new), number=len(known) + 1)
+    if over.watch.quiet and any(alert.firing for alert in known):
+        yield News(kind=NoticeKind.RESOLVED, start=start, number=len(over.watch.alerts))
 
 
 def _unopened(record: OccurrenceRecord) -> News:

@@ -47,6 +47,11 @@ def compose(notice: Notice, window: Identity, spec: WindowSpec | None, now: date
         case NoticeKind.UNHEALTHY:
             what = "is over, and something is wrong"
             tail = f"{notice.text}; the probable cause is this maintenance"
+        case NoticeKind.ALERTS:
+            what = "is over, and alerts fire"
+            tail = f"{notice.text}; the probable cause is this maintenance"
+        case NoticeKind.RESOLVED:
+            what, tail = "is over, and its alerts are resolved", ""
         case NoticeKind.RECOVERED:
             what, tail = "is over, and all is well again", ""
     subject = f"{spec.kind if spec else 'Maintenance'} {name} {what}"

@@ -11,7 +11,7 @@ from upkeep.api.status import Trigger
 from upkeep.api.window import WindowSpec
 from upkeep.api.window.gating import NoFiringAlerts, Requirements
 from upkeep.domain.account import Cause, Reason, skipped
-from upkeep.domain.alerts import AlertQuery
+from upkeep.domain.alerts import AlertQuery, fires
 from upkeep.domain.decision import StartRun
 from upkeep.domain.history import SETTLING, settled
 from upkeep.domain.openings import Opening
@@ -34,8 +34,6 @@ CHECK_AGAIN: Final = timedelta(seconds=30)
 VALID: Final = timedelta(minutes=5)
 """How old checks that have passed may be for a window to open on them."""
 PART: Final = "requires-"
-_NAMED: Final = 5
-"""How many of the firing alerts a message names."""
 
 
 def requires(snapshot: WindowSnapshot, spec: WindowSpec, opening: Opening) -> Held | Cause | None:
@@ -77,15 +75,9 @@ def _alerts(snapshot: WindowSnapshot, wanted: NoFiringAlerts) -> Held | None:
     if answer.firing is None:
         return Held(reason="AlertsUnknown", message=answer.problem, wake_at=again)
     if answer.firing:
-        return Held(reason="AlertsFiring", message=_listed(sorted(answer.firing)), wake_at=again)
+        message = f"{fires(alert.name for alert in answer.firing)}; it opens when they are resolved"
+        return Held(reason="AlertsFiring", message=message, wake_at=again)
     return None
-
-
-def _listed(alerts: list[str]) -> str:
-    names = list(dict.fromkeys(alerts))
-    more = f" and {len(names) - _NAMED} others" if len(names) > _NAMED else ""
-    number = f"{len(alerts)} alerts fire" if len(alerts) > 1 else "an alert fires"
-    return f"{number}: {', '.join(names[:_NAMED])}{more}; it opens when they are resolved"
 
 
 def _checks(snapshot: WindowSnapshot, spec: WindowSpec, wanted: Requirements, opening: Opening) -> Held | None:

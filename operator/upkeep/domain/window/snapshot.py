@@ -41,6 +41,7 @@ class WindowSnapshot:
         now: the time of the decision.
         alertmanagers: names of those that the platform has configured.
         alerts: what one of them said of the alerts that must not fire; None where nobody asked, or it has not answered.
+        aftermath: what one of them said of the alerts that must not come to fire after the last opening; None likewise.
         silences: what became of the silences of its openings.
         branding: the ConfigMap of its page's branding; None where it has none, or it is not there.
         freezes: the MaintenanceWindows of kind Freeze that apply to its namespace, as read.
@@ -59,6 +60,7 @@ class WindowSnapshot:
     now: datetime
     alertmanagers: frozenset[str] = frozenset()
     alerts: AlertAnswer | None = None
+    aftermath: AlertAnswer | None = None
     silences: Sequence[SilenceReport] = ()
     freezes: Sequence[Manifest] = ()
     approvals_trusted: bool = False

@@ -1,17 +1,21 @@
-"""After a window has closed: its checks again and again, because trouble now is most likely its fault.
+"""After a window has closed: its checks again and again, and alerts, because trouble now is most likely its fault.
 
 Checks have numbers that follow from their time, so that none is made twice; those for which nobody was there are left
 out. The next opening ends the watch of the one before.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from upkeep.api.window import Watch, WatchStatus, WindowOccurrence, WindowPhase, WindowSpec
+from upkeep.api.steps import StepBase
+from upkeep.api.window import Watch, WatchStatus, WindowPhase, WindowSpec
+from upkeep.domain.alerts import fires
 from upkeep.domain.conditions import Fact
 from upkeep.domain.decision import EventType
 from upkeep.domain.history import LOST_MESSAGE, settled
-from upkeep.domain.instants import read_instant, read_optional, write_instant
+from upkeep.domain.instants import read_instant, write_instant
+from upkeep.domain.window.aftermath import alerted, blamed
 from upkeep.domain.window.ownrun import own_run
 from upkeep.domain.window.stage import Stage
 from upkeep.domain.work import steps_work
@@ -27,18 +31,22 @@ def watched(stage: Stage) -> Stage:
         return stage
     until = read_instant(over.closed_at) + spec.watch.duration
     known = over.watch or WatchStatus(until=write_instant(until))
+    known = known.model_copy(update={"until": write_instant(until)})
     if stage.now >= until and known.job is None:
         return stage
     stage = _noted(stage.becoming(watch=known), known)
     if stage.now >= until:
         return stage
-    return _checking(replace(stage, phase=WindowPhase.WATCHING), spec, spec.watch).waking(until)
+    stage = _checking(replace(stage, phase=WindowPhase.WATCHING), spec, spec.watch).waking(until)
+    if spec.watch.no_firing_alerts is None or stage.current.watch is None:
+        return stage
+    return alerted(stage, stage.current.watch, spec.watch.no_firing_alerts)
 
 
 def _checking(stage: Stage, spec: WindowSpec, watch: Watch) -> Stage:
     """Start the check whose time has come, unless one still runs."""
     known, closed_at = stage.current.watch, read_instant(stage.current.closed_at or stage.current.end_time)
-    steps = watch.steps or (spec.verify.steps if spec.verify else None)
+    steps = _steps(spec)
     if known is None or known.job or steps is None:
         return stage
     number = int((stage.now - closed_at) / watch.interval)
@@ -71,21 +79,35 @@ def _noted(stage: Stage, known: WatchStatus) -> Stage:
         return stage
     if healthy:
         return stage.saying("HealthyAgain", f"check {known.job} has passed")
-    return stage.saying("UnhealthyAfterMaintenance", blamed(stage.current, message), EventType.WARNING)
-
-
-def blamed(occurrence: WindowOccurrence, message: str) -> str:
-    """What is wrong, and the window as its probable cause."""
-    closed_at = read_optional(occurrence.closed_at)
-    when = f", which closed at {write_instant(closed_at)}" if closed_at else ""
-    return f"{message}; the probable cause is the maintenance of {occurrence.start_time}{when}"
+    return stage.saying("UnhealthyAfterMaintenance", blamed(stage, message), EventType.WARNING)
 
 
 def health(stage: Stage) -> list[Fact]:
-    """Healthy: of the last check after the last opening, as long as the watch lasts or it was bad."""
+    """Healthy: of the last check and alerts after the last opening, as long as the watch lasts or it was bad."""
     watch = stage.occurrence.watch if stage.occurrence else None
-    if watch is None or stage.occurrence is None:
+    if watch is None:
         return []
-    reason = {True: "ChecksPassed", False: "ChecksFailed", None: "NotChecked"}[watch.healthy]
-    message = blamed(stage.occurrence, watch.message) if watch.healthy is False else f"watched until {watch.until}"
-    return [Fact(type=HEALTHY, status=watch.healthy, reason=reason, message=message)]
+    firing = [alert.name for alert in watch.alerts if alert.firing]
+    if watch.healthy is False or firing:
+        wrong = [watch.message] if watch.healthy is False else []
+        wrong += [fires(firing)] if firing else []
+        reason = "ChecksFailed" if watch.healthy is False else "AlertsFiring"
+        return [Fact(type=HEALTHY, status=False, reason=reason, message=blamed(stage, "; ".join(wrong)))]
+    asked = stage.spec.watch if stage.spec else None
+    if watch.alerts_problem:
+        message = f"nobody knows which alerts fire: {watch.alerts_problem}"
+        return [Fact(type=HEALTHY, status=None, reason="AlertsUnknown", message=message)]
+    checked = watch.healthy or (stage.spec is not None and _steps(stage.spec) is None)
+    quiet = watch.quiet or asked is None or asked.no_firing_alerts is None
+    message = f"watched until {watch.until}"
+    if not (checked and quiet):
+        return [Fact(type=HEALTHY, status=None, reason="NotChecked", message=message)]
+    reason = "ChecksPassed" if watch.healthy else "NoAlertsFiring"
+    return [Fact(type=HEALTHY, status=True, reason=reason, message=message)]
+
+
+def _steps(spec: WindowSpec) -> Sequence[StepBase] | None:
+    """What is checked; None where only alerts are looked at."""
+    if spec.watch and spec.watch.steps:
+        return spec.watch.steps
+    return spec.verify.steps if spec.verify else None

@@ -106,7 +106,14 @@ async def test_after_a_window_it_is_asked_for_what_the_window_is_watched_for_as_
             assert await after(watch, closed) == ["DiskFull"]
             assert await after(watch, {"occurrence": opened}) is None
             assert await after({**watch, "duration": "20m"}, closed) is None
-            for garbage in ({**watch, "duration": "x"}, {"noFiringAlerts": 5}, {**watch, "interval": "1s"}, [], 5):
+            nonsense: list[object] = [
+                {**watch, "duration": "x"},
+                {"noFiringAlerts": 5},
+                {**watch, "interval": "1s"},
+                [],
+                5,
+            ]
+            for garbage in nonsense:
                 assert await after(garbage, closed) is None
             for when in (5, "yesterday", None):
                 assert await after(watch, {"occurrence": {**opened, "closedAt": when}}) is None

@@ -197,7 +197,7 @@ def test_alerts_after_a_window_are_told_once_each_and_that_all_of_them_are_resol
     over = WindowOccurrence(start_time="2026-03-02T02:00:00Z", end_time="2026-03-02T02:10:00Z")
     down, slow = (WatchedAlert(name=name, fingerprint=name, since="2026-03-02T02:20:00Z") for name in ("Down", "Slow"))
     gone = down.model_copy(update={"firing": False})
-    seen = [
+    seen: list[dict[str, Any]] = [
         {},
         {"quiet": False, "alerts": (down,)},
         {"quiet": None, "alerts": (down,), "alerts_problem": "no answer"},

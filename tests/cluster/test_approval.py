@@ -28,6 +28,7 @@ TICKER: Final = "dora"
 STRANGER: Final = "mallory"
 ROLES: Final = {APPROVER: "upkeep-approver", EDITOR: "upkeep-edit", TICKER: "upkeep-ticker", STRANGER: "upkeep-view"}
 LATER: Final = "2036-12-06T02:00:00Z"
+HOLIDAY: Final = "2036-12-25T00:00:00Z"
 TREE: Final = Path(__file__).parents[2]
 OPERATOR: Final = TREE / "operator"
 MANIFESTS: Final = TREE / "manifests"
@@ -335,7 +336,7 @@ def test_a_namespace_can_demand_approvals(kubectl: Kubectl, people: Space, as_us
     policy = str(MANIFESTS / "policies" / "require-approval.yaml")
     kubectl.run("apply", f"--filename={policy}")
     kubectl.run("label", "namespace", people.name, "upkeep.dev/approval=required")
-    free, freeze = _window("free", approval=None), _window("freeze", approval=None, kind="Freeze")
+    free, freeze = _window("free", approval=None), _window("freeze", start=HOLIDAY, approval=None, kind="Freeze")
     try:
         until(
             lambda: as_user.create(EDITOR, free),

@@ -36,6 +36,13 @@ class Visitor:
         headers = {"Host": self.host, "Accept": accept, "Accept-Language": language}
         return httpx.get(f"{self._access.ingress_url}/basket", headers=headers, timeout=5.0)
 
+    def is_sent_to_the_page(self) -> bool:
+        """Whether the page answers; before it has a first Ingress, the ingress controller may not even listen."""
+        try:
+            return "Retry-After" in self.sees().headers
+        except httpx.TransportError:
+            return False
+
 
 @contextmanager
 def visiting(server: Server, access: ClusterAccess) -> Iterator[Visitor]:
@@ -44,7 +51,7 @@ def visiting(server: Server, access: ClusterAccess) -> Iterator[Visitor]:
         found = Visitor(space, access)
         space.make(service("shop", 8000), ingress("shop", host=found.host, service="shop"))
         space.make(*(_at_once(each) for each in read(SAMPLE)))
-        until(found.sees, lambda answer: "Retry-After" in answer.headers, what="the page", seconds=60)
+        until(found.is_sent_to_the_page, bool, what="the page", seconds=60)
         yield found
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import psycopg
 import pytest
@@ -12,6 +13,7 @@ from integration.postgres import Database, Postgres
 from upkeep.actions.contract import Outcome
 from upkeep.actions.postgres.reindex import PostgresReindex
 
+_REBUILDING: Final = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'REINDEX %'"
 _HOSTILE = ('"; DROP TABLE orders; --', "-index", "größe 表", "%s")
 
 
@@ -200,6 +202,7 @@ async def test_a_cancelled_run_drops_what_it_was_making(database: Database, benc
         await eventually(lambda: invalid(database) == {"by_note_ccnew"})
         # when the run is cancelled and the transaction ends meanwhile
         run.cancel()
+        await eventually(lambda: not database.value(_REBUILDING))
         other.execute("COMMIT")
         report = await run
     # then the report says so and the half-made index is gone

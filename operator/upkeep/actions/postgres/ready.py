@@ -87,9 +87,10 @@ class PostgresReady(Action):
             msg = f"PostgreSQL {opened.server} is version {state.version}: upgrade it to {self.min_version} or later"
             raise ActionError(msg)
         up = seconds_in_words(state.uptime)
+        answers = f"answers in {seconds * 1000:.0f} ms"
         return Result(
             outcome=Outcome.OK,
-            message=f"PostgreSQL {state.version}, {role.value.lower()}, up for {up}, answers in {seconds * 1000:.0f} ms",
+            message=f"PostgreSQL {state.version}, {role.value.lower()}, up for {up}, {answers}",
             metrics={
                 "answer_seconds": round(seconds, 3),
                 "uptime_seconds": round(state.uptime),

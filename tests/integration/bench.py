@@ -63,6 +63,15 @@ class Bench:
             self.secret("shop", **keys)
         return "shop"
 
+    def connect_tls(self, *, keys: dict[str, str] | None = None, **target: object) -> str:
+        """The connection `site`, with a Secret where keys are given (`tls.crt`, `tls.key`, `ca.crt`)."""
+        secret = {"secretRef": {"name": "site-tls"}} if keys is not None else {}
+        self.connections.append(Connection.model_validate({"name": "site", "tls": target | secret}))
+        (self.credentials / "site").mkdir(exist_ok=True)
+        for key, value in (keys or {}).items():
+            (self.credentials / "site" / key).write_text(value)
+        return "site"
+
     def as_redis_user(self, server: redisserver.RedisServer, *rules: str) -> None:
         """Let the connection `cache` use a user that may do only what the rules of its ACL allow."""
         password = "watcher-password"  # noqa: S105 - of a user that lives for one test

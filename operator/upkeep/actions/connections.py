@@ -6,11 +6,11 @@ never reach into somebody else's. The Secret is mounted as files and read by the
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from upkeep.actions.fields import LabelName, Model, ObjectName, OneOf
+from upkeep.actions.fields import LabelName, Model, ObjectName, OneOf, Rule
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -93,6 +93,36 @@ class HTTPTarget(ConnectionTarget):
     authentication."""
 
 
+_SOMETHING: Final = "a tls connection needs a host, a secretRef, or both"
+
+
+class TLSTarget(ConnectionTarget):
+    """A certificate: where it is served, where it is stored, or both."""
+
+    kind: ClassVar[str] = "tls"
+
+    host: Annotated[str | None, Field(min_length=1, max_length=253)] = None
+    """Host name of the server, which speaks TLS from the first byte on."""
+    port: Port = 443
+    """TCP port."""
+    server_name: Annotated[str | None, Field(min_length=1, max_length=253)] = None
+    """Name that clients use and that the certificate has to be for. Left out: host."""
+    secret_ref: SecretReference | None = None
+    """Secret with the key `tls.crt` (the certificate, and after it those of its issuers) and, to see that it matches,
+    `tls.key` (type kubernetes.io/tls); with `ca.crt` where the authority is not one of the system's."""
+
+    @classmethod
+    def rules(cls) -> Sequence[Rule]:
+        """There is something to look at."""
+        return ({"rule": "has(self.host) || has(self.secretRef)", "message": _SOMETHING},)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.host is None and self.secret_ref is None:
+            raise ValueError(_SOMETHING)
+        return self
+
+
 class Connection(OneOf):
     """A named server that steps can use; exactly one kind of target."""
 
@@ -104,11 +134,13 @@ class Connection(OneOf):
     """A Redis or Valkey server."""
     http: HTTPTarget | None = None
     """An HTTP server."""
+    tls: TLSTarget | None = None
+    """A certificate, served or stored."""
 
     @classmethod
     def alternatives(cls) -> Sequence[str]:
         """The kinds of target."""
-        return ("postgres", "redis", "http")
+        return ("postgres", "redis", "http", "tls")
 
     @property
     def target(self) -> ConnectionTarget:
@@ -118,5 +150,5 @@ class Connection(OneOf):
 
     @property
     def kind(self) -> str:
-        """`postgres`, `redis` or `http`."""
+        """`postgres`, `redis`, `http` or `tls`."""
         return self.chosen()

@@ -7,7 +7,8 @@ import pytest
 from upkeep.actions.redis.hitratio import Lookups
 from upkeep.actions.redis.purge import Allocator
 from upkeep.actions.redis.rewriteaof import growth_percent
-from upkeep.actions.redis.session import cluster_addresses, readable
+from upkeep.actions.redis.session import cluster_addresses
+from upkeep.actions.text import readable
 
 
 def test_no_lookups_have_no_ratio() -> None:

@@ -25,6 +25,8 @@ def test_the_actions_are_there() -> None:
     assert set(actions()) >= {
         "backupIntegrity",
         "backupPostgres",
+        "certificateConsistency",
+        "certificateExpiry",
         "httpCheck",
         "httpWarm",
         "postgresBloat",
@@ -53,7 +55,9 @@ def test_each_is_found_by_its_key(action: type[Action]) -> None:
 
 @pytest.mark.parametrize("name", ["", "noSuch", "postgresNothing", "os.path", "postgres", "PostgresVacuum", "../etc"])
 def test_what_is_no_key_is_answered_with_those_that_are(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"there is no action '{re.escape(name)}': use one of httpCheck, "):
+    with pytest.raises(
+        ValueError, match=rf"there is no action '{re.escape(name)}': use one of certificateConsistency, "
+    ):
         find(name)
 
 

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity, UncheckableError
 from upkeep.actions.fields import LabelName, Model, Rule
-from upkeep.actions.redis.session import Node, readable, sessions
+from upkeep.actions.redis.session import Node, sessions
+from upkeep.actions.text import readable
 
 _REFUSED: Final = (
     "pass|auth|user|file|socket|dir$|dirname$|module|^bind|port$|protected-mode|^rename-|^enable-|(slave|replica)of$"

@@ -50,7 +50,7 @@ class Node:
 
     Attributes:
         name: what findings call it: the connection's name, for a node of a cluster its `host:port`.
-        client: its connection; answers are text, and bytes that are no UTF-8 survive as surrogates (see `readable`).
+        client: its connection; answers are text, and bytes that are no UTF-8 survive as surrogates.
         info: its answer to INFO when the step began.
         explain: makes the error that a user reads of what its driver raised.
     """
@@ -150,14 +150,6 @@ def cluster_addresses(answer: str) -> list[tuple[str, int]]:
         names = extra.split(",")[1:2]
         found.append((next((name for name in names if name and "=" not in name), host), int(port)))
     return sorted(found)
-
-
-def readable(text: str) -> str:
-    """Any text of a server or file system, safe to show: unprintable characters are written as escapes."""
-    decoded = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in decoded
-    )
 
 
 @asynccontextmanager

@@ -16,7 +16,8 @@ from pydantic import Field, model_validator
 
 from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity, UncheckableError
 from upkeep.actions.fields import Duration, LabelName, Rule, format_duration
-from upkeep.actions.redis.session import Node, readable, sessions
+from upkeep.actions.redis.session import Node, sessions
+from upkeep.actions.text import readable
 
 _BATCH: Final = 500
 _NO_TIME_TO_LIVE: Final = -1

@@ -1,0 +1,1 @@
+"""Checks of certificates, stored and served."""

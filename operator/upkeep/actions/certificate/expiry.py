@@ -1,0 +1,111 @@
+"""Tells how long certificates are still valid, those in a Secret and the one that a server shows."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar, Final, Self
+
+from pydantic import Field, model_validator
+
+from upkeep.actions.certificate.session import label, served, stored
+from upkeep.actions.certificate.x509 import Certificate
+from upkeep.actions.connections import TLSTarget
+from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
+from upkeep.actions.fields import LabelName, Rule
+
+_ORDER: Final = "criticalDays must not be above warningDays"
+_DAY_SECONDS: Final = 86400
+_AUTHORITY: Final = "ca.crt"
+
+
+class CertificateExpiry(Action):
+    """Reports issuer, dates and days left of the certificates in a Secret and of the one that a server shows.
+
+    In a Secret every certificate of `tls.crt` is looked at, also those of issuers, and `ca.crt` where there is one.
+    Locks: none. Privileges: none in Kubernetes; the Secret is mounted into the Pod of the run. Source of the defaults:
+    certificates of 90 days are renewed 30 days before their end (Let's Encrypt, cert-manager's two thirds): whatever is
+    closer to its end has not been renewed.
+    """
+
+    action_name: ClassVar[str] = "certificateExpiry"
+
+    connection: LabelName
+    """Name of a tls connection."""
+    warning_days: Annotated[float, Field(ge=0, le=3650)] = 30
+    """Days left from which on it is a warning."""
+    critical_days: Annotated[float, Field(ge=0, le=3650)] = 7
+    """Days left from which on it is critical."""
+
+    @classmethod
+    def rules(cls) -> Sequence[Rule]:
+        """Critical is at most as much as warning."""
+        return (
+            {
+                "rule": "(has(self.criticalDays) ? self.criticalDays : 7.0) <= "
+                "(has(self.warningDays) ? self.warningDays : 30.0)",
+                "message": _ORDER,
+            },
+        )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.critical_days > self.warning_days:
+            raise ValueError(_ORDER)
+        return self
+
+    async def run(self, context: Context) -> Result:
+        """Read the dates.
+
+        Raises:
+            ActionError: no such Secret, no certificate in it, or the server shows none.
+        """
+        target = context.target(self.connection, TLSTarget)
+        found: list[tuple[str, Certificate]] = []
+        if target.secret_ref is not None:
+            found += [(f"Secret {target.secret_ref.name}", one) for one in stored(context, self.connection)]
+            if (context.credentials / self.connection / _AUTHORITY).is_file():
+                where = f"Secret {target.secret_ref.name} {_AUTHORITY}"
+                found += [(where, one) for one in stored(context, self.connection, _AUTHORITY)]
+        if target.host is not None:
+            found.append((label(target), (await served(context, self.connection))[0]))
+        now = datetime.now(UTC)
+        where, first = min(found, key=lambda pair: pair[1].ends)
+        return Result(
+            outcome=Outcome.OK,
+            message=f"{where}: {first.subject!r} of {first.issuer!r} is valid from {first.begins:%Y-%m-%d} to "
+            f"{first.ends:%Y-%m-%d}, {_days(first, now):.0f} days left"
+            + (f" (the first of {len(found)} to end)" if len(found) > 1 else ""),
+            findings=[finding for where, one in found for finding in self._judged(where, one, now)],
+            metrics={"certificates": float(len(found)), "days_left": round(_days(first, now), 2)},
+        )
+
+    def _judged(self, where: str, certificate: Certificate, now: datetime) -> Iterator[Finding]:
+        holder = f"{where}: {certificate.subject}"
+        if certificate.begins > now:
+            yield Finding(
+                check_id="certificate.expiry.not-yet",
+                severity=Severity.CRITICAL,
+                object=holder,
+                observed=round((certificate.begins - now).total_seconds() / _DAY_SECONDS, 2),
+                threshold=0,
+                unit="days",
+                recommendation=f"it is valid only from {certificate.begins:%Y-%m-%d %H:%M} UTC: check the clocks",
+            )
+        left = _days(certificate, now)
+        if left > self.warning_days:
+            return
+        critical = left <= self.critical_days
+        state = "has ended" if left <= 0 else "ends"
+        yield Finding(
+            check_id="certificate.expiry",
+            severity=Severity.CRITICAL if critical else Severity.WARNING,
+            object=holder,
+            observed=round(left, 2),
+            threshold=self.critical_days if critical else self.warning_days,
+            unit="days",
+            recommendation=f"it {state} at {certificate.ends:%Y-%m-%d %H:%M} UTC: renew it at {certificate.issuer!r} "
+            "and let the server load it",
+        )
+
+
+def _days(certificate: Certificate, now: datetime) -> float:
+    return (certificate.ends - now).total_seconds() / _DAY_SECONDS

@@ -100,7 +100,9 @@ def _details(spec: WindowSpec) -> list[str]:
     lines = []
     if spec.maintenance_mode:
         names = [f"{target.kind} {target.name}" for target in spec.maintenance_mode.targets if target.name]
-        lines.append(f"Affected: {_listed(names)} (users see a maintenance page)" if names else "")
+        backend = spec.maintenance_mode.backend
+        seen = f"users are sent to {backend}" if backend else "users see a maintenance page"
+        lines.append(f"Affected: {_listed(names)} ({seen})" if names else "")
     if spec.plan:
         lines.append(f"Tasks:    {_listed(list(map(str, spec.plan.tasks)))}")
     if spec.change:

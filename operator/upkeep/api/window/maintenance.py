@@ -97,8 +97,8 @@ class MaintenanceMode(Model):
     annotations below are set, for controllers that have a maintenance mode of their own."""
     annotations: Annotated[dict[AnnotationKey, AnnotationValue], Field(max_length=16)] = Field(default_factory=dict)
     """What the strategy Annotations sets on every target; afterwards they are what they were."""
-    page: Page = Page()
-    """What users see meanwhile."""
+    page: Page | None = None
+    """What users see meanwhile; without it, a page in general words."""
     backend: ServiceBackend | None = None
     """Where users are sent instead of to a page, for example a standby or a read-only copy. The window does not open
     before the Service is there and has a ready endpoint; no page is made."""
@@ -114,7 +114,7 @@ class MaintenanceMode(Model):
             raise ValueError(_WITH_ANNOTATIONS["message"])
         if any("snippet" in key or key.startswith(f"{GROUP}/") for key in self.annotations):
             raise ValueError(_NO_SNIPPETS["message"])
-        if self.backend and ("page" in self.model_fields_set or self.strategy is not Strategy.BACKEND_SWAP):
+        if self.backend and (self.page or self.strategy is not Strategy.BACKEND_SWAP):
             raise ValueError(_PAGE_OR_BACKEND["message"])
         return self
 

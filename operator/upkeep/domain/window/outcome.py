@@ -80,7 +80,8 @@ def spec_problem(
                 return Problem(reason="ConnectionNotDefined", message=message)
     if spec.maintenance_mode and (problem := mode_problem(snapshot, spec.maintenance_mode)):
         return problem
-    branding = spec.maintenance_mode.page.branding if spec.maintenance_mode else None
+    page = spec.maintenance_mode.page if spec.maintenance_mode else None
+    branding = page.branding if page else None
     return branding_problem(snapshot, branding) if branding else None
 
 

@@ -183,6 +183,31 @@ async def test_who_is_told_to_stop_while_a_message_is_on_its_way_records_what_ca
     assert states(stage) == {"Announcement": "Sent"}
 
 
+async def test_a_change_of_the_end_is_told_once_whoever_is_killed_before_and_after(
+    stage: Stage, chat: Hook, tmp_path: Path
+) -> None:
+    settings = channels(tmp_path / "channels.yaml", chat=chat.url())
+    announced_window(stage, start=600, announcements=["1h"], duration="10m")
+    kinds_sent = ["Announcement"]
+
+    def all_sent() -> bool:
+        window = stage.cluster.get("MaintenanceWindow", TEAM, WINDOW)
+        seen = stage.status("MaintenanceWindow", WINDOW).get("observedGeneration") == window["metadata"]["generation"]
+        return seen and [(each["kind"], each["state"]) for each in notices(stage)] == [(k, "Sent") for k in kinds_sent]
+
+    for change in ({}, {"duration": "20m"}, {"overrun": "Stop"}, {"duration": "5m"}):
+        stage.cluster.patch("MaintenanceWindow", TEAM, WINDOW, {"spec": change})
+        kinds_sent += ["Changed"] if "duration" in change else []
+        operator = await stage.household.operator(settings=settings)
+        await stage.cluster.until(all_sent, within=PATIENCE)
+        operator.kill()
+        await operator.end()
+
+    corrections = [subject for subject in chat.subjects if "than announced" in subject]
+    assert [subject.split(" ends ")[1] for subject in corrections] == ["later than announced", "earlier than announced"]
+    assert len(chat.subjects) == 3
+
+
 async def test_a_channel_that_refuses_is_tried_again_until_it_takes_the_message(
     stage: Stage, chat: Hook, tmp_path: Path
 ) -> None:

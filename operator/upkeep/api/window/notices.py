@@ -42,6 +42,7 @@ class NoticeKind(StrEnum):
 
     ANNOUNCEMENT = "Announcement"
     WITHDRAWN = "Withdrawn"
+    CHANGED = "Changed"
     OPENED = "Opened"
     COMPLETED = "Completed"
     FAILED = "Failed"
@@ -74,13 +75,15 @@ class Notice(Model):
     occurrence: Timestamp
     """The start of the opening that it is about."""
     kind: NoticeKind
-    """Announcement, Withdrawn (it was announced and will not take place then), Opened, Completed, Failed,
-    NotOpened, Unhealthy (a check after the window failed), Recovered, Alerts (some came to fire) or Resolved."""
+    """Announcement, Withdrawn (it was announced and will not take place then), Changed (its end), Opened, Completed,
+    Failed, NotOpened, Unhealthy (a check after the window failed), Recovered, Alerts (some came to fire) or
+    Resolved."""
     lead: Duration | None = None
     """Of an Announcement: how long before the start it was due."""
     round: int = 0
     """How often this opening had been withdrawn before; what takes place after all is announced anew. Of
-    Unhealthy and Recovered: the number of the check; of Alerts and Resolved: of the alert."""
+    Unhealthy and Recovered: the number of the check; of Alerts and Resolved: of the alert; of Changed: of the
+    change."""
     channel: str = ""
     """Name of the channel; empty where the message was skipped on all of them."""
     state: NoticeState
@@ -90,8 +93,10 @@ class Notice(Model):
     """When it came into this state."""
     attempts: int = 0
     """How often the channel refused it."""
+    end: Timestamp | None = None
+    """When the opening ends at the latest, as it says."""
     text: Annotated[str, Field(max_length=300)] = ""
-    """Of a result, or of a correction: the sentence that it tells."""
+    """Of a result, or of a correction: the sentence that it tells; of Changed: the end that people knew."""
     message: Annotated[str, Field(max_length=300)] = ""
     """What went wrong, or why it was skipped."""
     claim: str | None = None

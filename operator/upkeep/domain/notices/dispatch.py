@@ -20,7 +20,7 @@ PATIENCE: Final = timedelta(hours=24)
 MOST_ATTEMPTS: Final = 300
 """About as many as fit into that time."""
 _SECOND: Final = timedelta(seconds=1)
-_SUPERSEDED: Final = frozenset({NoticeKind.ANNOUNCEMENT, NoticeKind.WITHDRAWN, NoticeKind.OPENED})
+_SUPERSEDED: Final = frozenset({NoticeKind.ANNOUNCEMENT, NoticeKind.WITHDRAWN, NoticeKind.CHANGED, NoticeKind.OPENED})
 """Messages that say nothing of interest any more once there is a later one about the same opening."""
 
 

@@ -36,6 +36,8 @@ def compose(notice: Notice, window: Identity, spec: WindowSpec | None, now: date
             what, tail = f"opens{again} in {remaining(start - now)}", ""
         case NoticeKind.WITHDRAWN:
             what, tail = "does not take place as announced", notice.text
+        case NoticeKind.CHANGED:
+            what, tail = f"ends {_shift(notice)} than announced", f"it was to end {_written(notice.text, zone)}"
         case NoticeKind.OPENED:
             what, tail = "is open", ""
         case NoticeKind.COMPLETED:
@@ -90,10 +92,23 @@ def moment(instant: datetime, zone: str) -> str:
 
 def _when(notice: Notice, spec: WindowSpec | None, start: datetime, zone: str) -> list[str]:
     lines = [f"Start:    {moment(start, zone)}"]
-    if spec and notice.kind in {NoticeKind.ANNOUNCEMENT, NoticeKind.OPENED}:
-        end = moment(occurrence_end(start, spec.duration), zone)
-        lines.append(f"End:      {end} at the latest, {format_duration(spec.duration)} after the start")
+    if spec and notice.kind in {NoticeKind.ANNOUNCEMENT, NoticeKind.CHANGED, NoticeKind.OPENED}:
+        end = read_instant(notice.end) if notice.end else occurrence_end(start, spec.duration)
+        after = format_duration(end - start)
+        lines.append(f"End:      {moment(end, zone)} at the latest, {after} after the start")
     return lines
+
+
+def _shift(notice: Notice) -> str:
+    # Instants in a status are all written alike, so that their order is that of their texts.
+    return "earlier" if notice.end and notice.end < notice.text else "later"
+
+
+def _written(instant: str, zone: str) -> str:
+    try:
+        return moment(read_instant(instant), zone)
+    except ValueError:
+        return instant
 
 
 def _details(spec: WindowSpec) -> list[str]:

@@ -19,6 +19,7 @@ from upkeep.domain.instants import read_instant, read_optional
 from upkeep.domain.notices.announcements import Outlook, announced, corrected
 from upkeep.domain.notices.board import Board
 from upkeep.domain.notices.dispatch import claimed, given_up, named, settled
+from upkeep.domain.notices.ends import Ends, changed
 from upkeep.domain.notices.news import news, told_of
 from upkeep.domain.notices.post import Message
 from upkeep.domain.notices.text import compose
@@ -50,6 +51,7 @@ def with_notices(snapshot: WindowSnapshot, decision: Decision) -> Decision:
         if outlook:
             board = corrected(board, outlook)
             board, mark = announced(board, outlook, mark, forgotten=_forgotten(snapshot, known))
+            board = changed(board, Ends(outlook=outlook, current=after.occurrence))
         board = given_up(board, snapshot.post, lambda notice: _over(notice, after, outlook, snapshot.now))
     spec = outlook.spec if outlook else None
 
@@ -125,7 +127,9 @@ def _over(notice: Notice, status: WindowStatus, outlook: Outlook | None, now: da
     start, current = read_instant(notice.occurrence), status.occurrence
     if notice.kind is NoticeKind.ANNOUNCEMENT:
         return start <= now or (outlook is not None and outlook.objection(start) is not None)
-    if notice.kind is NoticeKind.OPENED:
+    if notice.kind is NoticeKind.CHANGED and start > now:
+        return outlook is not None and outlook.objection(start) is not None
+    if notice.kind in {NoticeKind.OPENED, NoticeKind.CHANGED}:
         return current is None or current.start_time != notice.occurrence or current.closed_at is not None
     return False
 

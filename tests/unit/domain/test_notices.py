@@ -275,7 +275,7 @@ def test_changing_nothing_that_matters_announces_nothing_anew() -> None:
     place = once()
     place.wait(7 * HOUR)
 
-    place.edit(duration="20m")
+    place.edit(overrun="Stop")
     place.edit(announcements=["24h", "60m"])
     place.wait(HOUR)
 

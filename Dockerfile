@@ -3,6 +3,8 @@
 #   docker build -t localhost/upkeep:dev .
 #
 # The base is any Debian bookworm with Python 3.11. Where wheels are mounted at /wheels, nothing is downloaded.
+# PostgreSQL's server is there for restore tests, which start it on data of their own: it needs neither the cluster that
+# Debian makes of it nor a compiler for its queries.
 # Bytecode is compiled here, because nothing can be written at run time, and never checked against its source.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
@@ -12,11 +14,12 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/upkeep/prog
 
 FROM ${BASE_IMAGE}
 RUN set -eu; \
-    if ! { command -v pg_dump && command -v restic && command -v redis-cli; } >/dev/null; then \
+    if ! { ls /usr/lib/postgresql/*/bin/postgres && command -v restic && command -v redis-cli; } >/dev/null; then \
         apt-get update; \
-        apt-get install --yes --no-install-recommends postgresql-client restic redis-tools; \
+        apt-get install --yes --no-install-recommends postgresql restic redis-tools; \
         rm -rf /var/lib/apt/lists/*; \
     fi; \
+    rm -rf /var/lib/postgresql/* /usr/lib/*/libLLVM-*; \
     echo "upkeep:x:65532:65532:Upkeep:/tmp:/usr/sbin/nologin" >>/etc/passwd; \
     echo "upkeep:x:65532:" >>/etc/group
 COPY operator/requirements.lock /opt/upkeep/requirements.lock

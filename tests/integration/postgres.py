@@ -216,10 +216,15 @@ def _hand_over(path: Path) -> None:
         shutil.chown(path, _SERVER_USER)
 
 
-def _as_server_user(command: Sequence[str | Path]) -> None:
+def as_server_user(command: Sequence[str | Path]) -> list[str]:
+    """The command as a user that a server may run as."""
     prefix = ["setpriv", f"--reuid={_SERVER_USER}", "--clear-groups"] if os.geteuid() == 0 else []
+    return [*prefix, *map(str, command)]
+
+
+def _as_server_user(command: Sequence[str | Path]) -> None:
     done = subprocess.run(
-        [*prefix, *map(str, command)],
+        as_server_user(command),
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

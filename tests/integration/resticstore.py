@@ -25,10 +25,10 @@ class Store:
             "PATH": os.environ["PATH"],
         }
 
-    def restic(self, *arguments: str) -> str:
-        """Run restic; it must succeed."""
+    def restic(self, *arguments: str, directory: Path | None = None) -> str:
+        """Run restic, in a directory; it must succeed."""
         done = subprocess.run(
-            ["restic", *arguments], env=self._environment, capture_output=True, text=True, check=False
+            ["restic", *arguments], env=self._environment, cwd=directory, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

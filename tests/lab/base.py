@@ -36,7 +36,7 @@ class Base:
     name: str
     packages: tuple[str, ...]
     removed: tuple[str, ...] = ()
-    """Paths that the packages make and nobody needs."""
+    """Patterns of paths that the packages make and nobody needs."""
 
     @property
     def key(self) -> str:
@@ -52,7 +52,8 @@ class Base:
 
 OPERATOR = Base(
     name="operator",
-    packages=("ca-certificates", "postgresql-client", "python3", "python3-venv", "redis-tools", "restic", "tzdata"),
+    packages=("ca-certificates", "postgresql-15", "python3", "python3-venv", "redis-tools", "restic", "tzdata"),
+    removed=("/var/lib/postgresql/15", "/usr/lib/*/libLLVM-*"),
 )
 SHOP = Base(
     name="shop",
@@ -65,7 +66,7 @@ def command(base: Base, *, target: Path, sources: Path | None) -> list[str | Pat
     """Return the mmdebstrap command that packs `base` into the archive `target`."""
     words: list[str | Path] = ["mmdebstrap", "--variant=minbase", f"--include={','.join(base.packages)}"]
     words += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
-    words += [f'--customize-hook=rm -rf "$1{path}"' for path in base.removed]
+    words += [f'--customize-hook=rm -rf "$1"{path}' for path in base.removed]
     return [*words, RELEASE, target, *([sources] if sources else [])]
 
 

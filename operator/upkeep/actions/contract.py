@@ -98,12 +98,14 @@ class Result:
         message: one sentence for people.
         findings: in any order; the runner sorts the worst first.
         metrics: name → number, for status and logs; names are snake_case with their unit.
+        facts: name → short text that a status keeps; names are snake_case.
     """
 
     outcome: Outcome
     message: str
     findings: Sequence[Finding] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 Target = TypeVar("Target", bound=ConnectionTarget)

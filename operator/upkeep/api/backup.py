@@ -1,10 +1,11 @@
 """BackupPolicy: what to keep safe, and the proof."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
+from upkeep.actions.backup.expectation import ValidationQuery
 from upkeep.actions.connections import PostgresTarget, SecretReference
 from upkeep.actions.fields import Duration, LabelName, Model, ObjectName, OneOf, Rule
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone, WindowReferences
@@ -13,12 +14,15 @@ from upkeep.api.steps import BY_NAME, UNIQUE
 
 INTEGRITY: Final = "integrity"
 """Name under which the integrity check stands beside the schedules."""
+RESTORE_TEST: Final = "restore-test"
+"""Name under which the restore test stands beside them."""
 
 _INSIDE: Final[Rule] = {"rule": "!self.path.contains('..')", "message": "path must not contain '..'"}
-_FREE_NAME: Final[Rule] = {
-    "rule": f"self.name != '{INTEGRITY}'",
-    "message": f"the name '{INTEGRITY}' is taken by verify.integrity",
+_FREE_NAMES: Final[Mapping[str, Rule]] = {
+    name: {"rule": f"self.name != '{name}'", "message": f"the name '{name}' is taken by verify.{field}"}
+    for name, field in ((INTEGRITY, "integrity"), (RESTORE_TEST, "restoreTest"))
 }
+_QUANTITY: Final = r"^[0-9]+([KMGT]i)?$"
 
 
 class BackupSource(OneOf):
@@ -78,13 +82,13 @@ class BackupSchedule(Model):
 
     @classmethod
     def rules(cls) -> Sequence[Rule]:
-        """The integrity check stands beside the schedules under its own name."""
-        return (_FREE_NAME,)
+        """What proves the backups stands beside the schedules under names of its own."""
+        return tuple(_FREE_NAMES.values())
 
     @model_validator(mode="after")
     def _has_a_free_name(self) -> Self:
-        if self.name == INTEGRITY:
-            raise ValueError(_FREE_NAME["message"])
+        if self.name in _FREE_NAMES:
+            raise ValueError(_FREE_NAMES[self.name]["message"])
         return self
 
 
@@ -97,11 +101,31 @@ class IntegrityCheck(Model):
     """How much of the stored data is read back and checked each time, `0%` to `100%`."""
 
 
+class RestoreTest(Model):
+    """The newest backup, restored into a throw-away server, compared with what was dumped, and asked questions.
+
+    The server runs in the Pod of the test, which has no credentials but the repository's and cannot write to it.
+    """
+
+    schedule: CronExpression
+    """When, as a cron expression of five fields in the policy's timeZone."""
+    queries: Annotated[list[ValidationQuery], Field(max_length=32, json_schema_extra=BY_NAME), UNIQUE] = Field(
+        default_factory=list
+    )
+    """What is asked of the restored database, beside the number of rows of every table, which is always compared."""
+    query_timeout: Duration = Field(default="1m", validate_default=True)
+    """How long each query may take."""
+    scratch_size: Annotated[str, Field(max_length=32, pattern=_QUANTITY)] = "30Gi"
+    """Room for the dump and the database that is restored from it: about three times the database."""
+
+
 class BackupVerification(Model):
     """The proof that backups are good."""
 
     integrity: IntegrityCheck | None = None
     """The repository is checked on a schedule."""
+    restore_test: RestoreTest | None = None
+    """The newest backup is restored on a schedule."""
 
 
 class BackupSpec(Model):
@@ -128,7 +152,7 @@ class BackupSpec(Model):
     """True: nothing is started by schedule. Occurrences of that time are recorded as Missed(Suspended)."""
     timeout: Duration = Field(default="4h", validate_default=True)
     """How long a backup or check may take."""
-    scratch_size: Annotated[str, Field(max_length=32, pattern=r"^[0-9]+([KMGT]i)?$")] = "10Gi"
+    scratch_size: Annotated[str, Field(max_length=32, pattern=_QUANTITY)] = "10Gi"
     """Room for the uncompressed dump while a backup is made."""
     successful_runs_history_limit: Annotated[int, Field(ge=0, le=100)] = 3
     """How many Jobs of good runs are kept."""
@@ -140,7 +164,7 @@ class BackupScheduleStatus(Model):
     """Where one schedule of a policy stands."""
 
     name: str
-    """Name of the schedule, or `integrity`."""
+    """Name of the schedule, `integrity` or `restore-test`."""
     next_schedule_time: Timestamp | None = None
     """When it runs next."""
     last_schedule_time: Timestamp | None = None
@@ -151,16 +175,33 @@ class BackupScheduleStatus(Model):
     """From when on the schedule counts."""
 
 
+class LastVerified(Model):
+    """The last restore test that was passed."""
+
+    time: Timestamp
+    """When it ended."""
+    snapshot: str
+    """The snapshot that was restored, by restic's short id."""
+    snapshot_time: Timestamp
+    """When that backup was made."""
+    restore_seconds: Annotated[int, Field(ge=0)]
+    """How long it took until the data was there again (the recovery time)."""
+    age_seconds: Annotated[int, Field(ge=0)]
+    """How old the backup was then: what would have been lost (the recovery point)."""
+
+
 class BackupStatus(ResourceStatus):
     """Where the policy stands."""
 
-    schedules: Annotated[Sequence[BackupScheduleStatus], Field(max_length=9)] = ()
-    """Each schedule, and the integrity check."""
+    schedules: Annotated[Sequence[BackupScheduleStatus], Field(max_length=10)] = ()
+    """Each schedule, the integrity check and the restore test."""
     last_backup: str | None = None
     """What the last good backup said: its snapshot and size."""
     last_backup_time: Timestamp | None = None
     """When the last good backup ended."""
     last_integrity_check_time: Timestamp | None = None
     """When the repository was last found intact."""
+    last_verified: LastVerified | None = None
+    """The last restore test that was passed. One that fails leaves it as it is; the condition Verified tells of it."""
     active: Annotated[Sequence[str], Field(max_length=10)] = ()
     """Names of the Jobs that run now."""

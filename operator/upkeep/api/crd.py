@@ -117,6 +117,7 @@ KINDS: Final = (
             ("Next", "string", ".status.nextScheduleTime"),
             ("Last backup", "date", ".status.lastBackupTime"),
             ("Checked", "date", ".status.lastIntegrityCheckTime"),
+            ("Verified", "date", ".status.lastVerified.time"),
             ("Result", "string", ".status.lastRun.outcome"),
             ("Age", "date", ".metadata.creationTimestamp"),
         ),

@@ -134,6 +134,15 @@ class _StatusCollector(Collector):
             f"{prefix}_last_success", "When a backup last succeeded, in Unix seconds.", labels=_OWNER
         )
         checked = GaugeMetricFamily(f"{prefix}_last_integrity_check", "When it was last found intact.", labels=_OWNER)
+        verified = [
+            GaugeMetricFamily(f"{prefix}_{name}", text, labels=_OWNER)
+            for name, text in (
+                ("last_verified_timestamp_seconds", "When a restore test was last passed, in Unix seconds."),
+                ("verified_snapshot_timestamp_seconds", "When the backup was made that was verified last."),
+                ("restore_seconds", "How long the restore took in that test (recovery time)."),
+                ("restore_age_seconds", "How old the backup was in that test (recovery point)."),
+            )
+        ]
         status = GaugeMetricFamily(f"{prefix}_status", "1: the last run ended well, 0: it did not.", labels=_OWNER)
         duration = GaugeMetricFamily(f"{prefix}_duration_seconds", "How long the last run took.", labels=_OWNER)
         for resource in self._all(BACKUPS.plural):
@@ -144,15 +153,26 @@ class _StatusCollector(Collector):
                     last.add_metric(names, _seconds(state["lastBackupTime"]))
                 if "lastIntegrityCheckTime" in state:
                     checked.add_metric(names, _seconds(state["lastIntegrityCheckTime"]))
+                for family, value in zip(verified, _proof(state), strict=False):
+                    family.add_metric(names, value)
                 run = _ended_run(state)
                 if run is not None:
                     _add_run(run, names, last_run=None, duration=duration, status=status)
-        return [last, checked, status, duration]
+        return [last, checked, *verified, status, duration]
 
     def _all(self, plural: str) -> list[dict[str, Any]]:
         kinds = {resource.plural: resource for resource in (TASKS, WINDOWS, BACKUPS)}
         found = (self._cache.get(key) for key in self._cache.keys(kinds[plural]))
         return [resource for resource in found if resource]
+
+
+def _proof(state: dict[str, Any]) -> list[float]:
+    """Of the last restore test that was passed: when, of which backup, how long it took, and how old that was."""
+    proof = state.get("lastVerified")
+    if not proof:
+        return []
+    times = [_seconds(proof["time"]), _seconds(proof["snapshotTime"])]
+    return [*times, float(proof["restoreSeconds"]), float(proof["ageSeconds"])]
 
 
 def _ended_run(state: dict[str, Any]) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from upkeep.cluster.resources import BACKUPS, TARGETS, TASKS, WINDOWS, Resource
 from upkeep.domain.binding import located
 from upkeep.domain.instants import read_instant, write_instant
 from upkeep.domain.maintenance import DEFAULT_KIND
+from upkeep.domain.proof import VERIFIED
 from upkeep.domain.window import TargetRef
 
 NAMES_WINDOW: Final = "names-window"
@@ -24,6 +25,9 @@ FREEZES: Final = "freezes"
 """Term of a freeze for each namespace in which it forbids, `*` for all."""
 SELECTS_TASKS: Final = "selects-tasks"
 """Term of a window with a plan that chooses tasks by their labels: its namespace."""
+
+REQUIRES_BACKUP: Final = "requires-backup"
+"""Term of a window for each BackupPolicy of which it requires a verified backup, as `namespace/name`."""
 
 _LEAD: Final = timedelta(minutes=2)
 """How long before an opening it may be asked for: the first decision about it comes up to a minute before."""
@@ -50,13 +54,15 @@ def frozen_namespaces(window: Mapping[str, Any]) -> list[str]:
 
 
 def terms_of(resource: Resource, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """By what an object is found: which windows it names, where it freezes."""
+    """By what an object is found: which windows or policies it names, where it freezes."""
     if resource in {TASKS, BACKUPS}:
         yield from ((NAMES_WINDOW, f"{namespace}/{name}") for namespace, name in named_windows(body).values())
     elif resource == WINDOWS:
         yield from ((FREEZES, namespace) for namespace in frozen_namespaces(body))
         if any("selector" in entry for entry in _plan(body)):
             yield SELECTS_TASKS, body["metadata"]["namespace"]
+        namespace = body["metadata"]["namespace"]
+        yield from ((REQUIRES_BACKUP, f"{namespace}/{name}") for name in required_policies(body))
 
 
 def progress_of(window: Mapping[str, Any]) -> tuple[object, ...]:
@@ -84,6 +90,21 @@ def task_selectors(resource: Mapping[str, Any]) -> list[LabelSelector]:
         except (KeyError, ValidationError):
             continue  # a task by its name; or the decision says what is wrong with it
     return wanted
+
+
+def required_policies(window: Mapping[str, Any]) -> list[str]:
+    """Names of the BackupPolicies of which a window requires a verified backup."""
+    requires = _mapping(_mapping(window.get("spec")).get("requires"))
+    return list(_names(requires.get("verifiedBackups")))
+
+
+def proof_of(policy: Mapping[str, Any]) -> tuple[object, ...]:
+    """All of a policy's status that may let open what requires a verified backup."""
+    status = _mapping(policy.get("status"))
+    conditions = [_mapping(condition) for condition in _items(status.get("conditions"))]
+    verdict = next((each.get("status") for each in conditions if each.get("type") == VERIFIED), None)
+    verified = _mapping(status.get("lastVerified"))
+    return (verified.get("time"), verified.get("snapshotTime"), verdict)
 
 
 def targets_of(resource: Mapping[str, Any]) -> list[TargetRef]:

@@ -10,7 +10,7 @@ from upkeep.api.window import EVERY_NAMESPACE
 from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import NotFoundError
-from upkeep.cluster.resources import CONFIG_MAPS, ENDPOINT_SLICES, JOBS, SERVICES, TASKS, WINDOWS, Resource
+from upkeep.cluster.resources import BACKUPS, CONFIG_MAPS, ENDPOINT_SLICES, JOBS, SERVICES, TASKS, WINDOWS, Resource
 from upkeep.controller.alerting import Alerting
 from upkeep.controller.references import (
     FREEZES,
@@ -20,6 +20,7 @@ from upkeep.controller.references import (
     named_windows,
     occurrence_of,
     planned_tasks,
+    required_policies,
     task_selectors,
 )
 from upkeep.controller.targets import read_targets
@@ -101,6 +102,7 @@ class Snapshots:
             backend=service,
             now=now,
             freezes=self._freezes(namespace),
+            policies=self._policies(namespace, required_policies(resource)),
             alertmanagers=self._alerting.names,
             alerts=alerts,
             aftermath=aftermath,
@@ -133,6 +135,11 @@ class Snapshots:
                 if any(selector.matches(labels) for selector in selectors):
                     found[name] = task
         return {name: task for name, task in found.items() if task is not None}
+
+    def _policies(self, namespace: str, names: Iterable[str]) -> dict[str, Object]:
+        """The BackupPolicies of these names that exist."""
+        found = {name: self._cache.get(Key(BACKUPS.plural, namespace, name)) for name in names}
+        return {name: policy for name, policy in found.items() if policy is not None}
 
     def _freezes(self, *namespaces: str) -> list[Object]:
         """The freezes that apply to one of these namespaces."""

@@ -12,9 +12,17 @@ import kopf
 
 from upkeep.api.window import EVERY_NAMESPACE
 from upkeep.cluster.cache import Cache, Key, key_of
-from upkeep.cluster.resources import BY_KIND, INGRESSES, JOBS, OWNERS, PODS, TARGETS, TASKS, WINDOWS, Resource
+from upkeep.cluster.resources import BACKUPS, BY_KIND, INGRESSES, JOBS, OWNERS, PODS, TARGETS, TASKS, WINDOWS, Resource
 from upkeep.controller.queue import WorkQueue
-from upkeep.controller.references import NAMES_WINDOW, SELECTS_TASKS, frozen_namespaces, planned_tasks, progress_of
+from upkeep.controller.references import (
+    NAMES_WINDOW,
+    REQUIRES_BACKUP,
+    SELECTS_TASKS,
+    frozen_namespaces,
+    planned_tasks,
+    progress_of,
+    proof_of,
+)
 from upkeep.domain import byhand
 from upkeep.domain.identity import (
     JOB_NAME_LABEL,
@@ -117,9 +125,11 @@ class Observer:
             del self._unseen[resource.plural]
 
     def _wake_dependents(self, key: Key) -> None:
-        """Windows look at the tasks of their plan; tasks and policies at the windows that they are bound to."""
+        """Windows look at tasks of their plan and policies that they require, both look at windows that bind them."""
         if key.plural == WINDOWS.plural:
             self._wake_bound(key)
+        if key.plural == BACKUPS.plural:
+            self._wake_requiring(key)
         if key.plural != TASKS.plural:
             return
         for name in self._cache.names(WINDOWS, key.namespace):
@@ -136,6 +146,10 @@ class Observer:
         for key in self._cache.found(SELECTS_TASKS, namespace):
             self._queue.add(key)
 
+    def _wake_requiring(self, policy: Key) -> None:
+        for key in self._cache.found(REQUIRES_BACKUP, f"{policy.namespace}/{policy.name}"):
+            self._queue.add(key)
+
     def _wake_frozen(self, *freezes: Mapping[str, Any] | None) -> None:
         """A freeze that comes, goes or changes concerns all windows of the namespaces in which it forbids."""
         namespaces = {name for freeze in freezes if freeze for name in frozen_namespaces(freeze)}
@@ -146,18 +160,21 @@ class Observer:
                 self._queue.add(key)
 
     def _follow(self, resource: Resource, body: Mapping[str, Any], *, deleted: bool = False) -> None:
-        """Wake what waits for a window when it has opened, or is not going to; what else it tells concerns nobody.
+        """Wake what waits for a window when it has opened, or is not going to, and for a policy when it is proven.
 
-        What we write ourselves is in the cache before the watch shows it, so that the watch brings no news of it.
+        What else they tell concerns nobody. What we write ourselves is in the cache before the watch shows it, so that
+        the watch brings no news of it.
         """
-        if resource != WINDOWS:
+        if resource not in {WINDOWS, BACKUPS}:
             return
-        key, progress = key_of(resource, body), progress_of(body)
+        key, is_window = key_of(resource, body), resource == WINDOWS
+        progress = progress_of(body) if is_window else proof_of(body)
         if deleted:
             self._progress.pop(key, None)
         elif self._progress.get(key) != progress:
             self._progress[key] = progress
-            self._wake_bound(key)
+            wake = self._wake_bound if is_window else self._wake_requiring
+            wake(key)
 
     def _wake_owner(self, body: Mapping[str, Any]) -> None:
         metadata = body["metadata"]

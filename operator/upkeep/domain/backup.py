@@ -7,42 +7,30 @@ being left out, because a backup that comes late is better than none.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from upkeep.actions.backup.integrity import BackupIntegrity
-from upkeep.actions.backup.postgres import BackupPostgres
-from upkeep.actions.backup.repository import Repository
-from upkeep.actions.connections import Connection
-from upkeep.actions.contract import Action, Outcome
-from upkeep.api.backup import INTEGRITY, BackupScheduleStatus, BackupSpec, BackupStatus
+from upkeep.api.backup import INTEGRITY, RESTORE_TEST, BackupScheduleStatus, BackupSpec, BackupStatus
 from upkeep.api.status import OccurrenceRecord, Trigger
 from upkeep.domain.account import Cause, Reason, missed, record, records
+from upkeep.domain.backupwork import backup_work
 from upkeep.domain.binding import Surroundings, Waiting, binding_problem, verdict
 from upkeep.domain.conditions import Fact, Problem, merge, readiness
 from upkeep.domain.decision import Announce, Decision, EventType, Occasion, StartRun
 from upkeep.domain.history import SETTLING, Ledger, expired_jobs, last_run_fact, settled
 from upkeep.domain.identity import RUN_NOW_ANNOTATION, Identity
 from upkeep.domain.instants import write_instant, write_optional
-from upkeep.domain.order import OrderedStep, RunOrder
 from upkeep.domain.pause import INVALID_SCHEDULE, INVALID_SPEC, Pause
+from upkeep.domain.proof import Proofs
 from upkeep.domain.recollection import Recollection, recall
 from upkeep.domain.run import Run, run_name
 from upkeep.domain.schedule import ScheduleError
 from upkeep.domain.spec import explain
 from upkeep.domain.timetable import Declaration, Mark, Timetable
-from upkeep.domain.work import Work
 
-SOURCE: Final = "source"
-"""Name under which the Secret of the source is mounted."""
-REPOSITORY: Final = "repository"
-"""Name under which the Secret of the repository is mounted."""
-MOUNT: Final = "/var/run/upkeep/repository"
 SUSPENDED: Final = "Suspended"
 WAITING: Final = "Waiting"
-_MEMORY: Final = "1Gi"
 _MAX_ACTIVE: Final = 10
 
 
@@ -68,38 +56,15 @@ def decide(snapshot: BackupSnapshot) -> Decision:
     except ScheduleError as problem:
         return plan.stalled(Problem(reason=INVALID_SCHEDULE, message=str(problem)))
     namespace = snapshot.resource["metadata"]["namespace"]
-    plan = replace(plan, problem=binding_problem(spec.windows, snapshot.surroundings, namespace))
+    plan = replace(
+        plan,
+        problem=binding_problem(spec.windows, snapshot.surroundings, namespace),
+        tested=spec.verify.restore_test is not None,
+    )
     plan = plan.with_manual_run(spec).without_abandoned(spec)
     for timetable in timetables:
         plan = plan.with_occurrences(spec, timetable)
     return plan.decision(spec, timetables)
-
-
-def backup_work(owner: Identity, spec: BackupSpec, schedule: str) -> Work:
-    """The work of one schedule of a policy, or of its integrity check."""
-    volume = spec.repository.volume
-    path = str(PurePosixPath(MOUNT, volume.path)) if volume else MOUNT
-    repository = Repository(path=path, password_secret_ref=spec.repository.password_secret_ref)
-    postgres = spec.source.postgres
-    secrets = {REPOSITORY: spec.repository.password_secret_ref.name}
-    connections: list[Connection] = []
-    if schedule == INTEGRITY:
-        subset = spec.verify.integrity.read_data_subset if spec.verify.integrity else "5%"
-        action: Action = BackupIntegrity(repository=repository, read_data_subset=subset)
-    else:
-        policy = f"{owner.namespace}/{owner.name}"
-        action = BackupPostgres(connection=SOURCE, repository=repository, policy=policy, schedule=schedule)
-        connections = [Connection(name=SOURCE, postgres=postgres)]
-        secrets |= {SOURCE: postgres.secret_ref.name} if postgres else {}
-    step = OrderedStep(name=schedule, action_name=type(action).action_name, action=action)
-    return Work(
-        content=RunOrder(owner=str(owner), timeout=spec.timeout, steps=[step], connections=connections),
-        timeout=spec.timeout,
-        secrets=secrets,
-        claims={MOUNT: volume.claim_name} if volume else {},
-        scratch=spec.scratch_size,
-        memory=_MEMORY,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +78,8 @@ class _Plan:
     handled: Mapping[str, datetime] | None = None
     token: str | None = None
     events: tuple[Announce, ...] = ()
-    proofs: Mapping[str, Any] | None = None
-    successes: Mapping[str, str] | None = None
+    proofs: Proofs = field(default_factory=Proofs)
+    tested: bool | None = None
     wake_at: datetime | None = None
     waiting: Waiting | None = None
     problem: Problem | None = None
@@ -141,29 +106,17 @@ class _Plan:
             if run.active:
                 plan = replace(plan, ledger=plan.ledger.with_start(run))
             elif settled(run, now):
-                plan = replace(plan, ledger=plan.ledger.with_end(run)).with_proof(run)
+                plan = replace(plan, ledger=plan.ledger.with_end(run), proofs=plan.proofs.with_end(run))
             else:
                 unsettled.append((run.finished or run.created) + SETTLING)
         return replace(plan, wake_at=min(unsettled, default=None))
-
-    def with_proof(self, run: Run) -> "_Plan":
-        """Note what a good run proves. One of which nobody knows any more what it did proves nothing."""
-        if run.outcome not in {Outcome.OK, Outcome.CHANGED} or not run.occasion.schedule:
-            return self
-        ended = write_instant(run.finished or run.created)
-        proof = {"last_integrity_check_time": ended}
-        if run.occasion.schedule != INTEGRITY:
-            message = next((step.message for step in (run.report.steps if run.report else ())), run.message)
-            proof = {"last_backup_time": ended, "last_backup": message[:300]}
-        successes = {**(self.successes or {}), run.occasion.schedule: ended}
-        return replace(self, proofs={**(self.proofs or {}), **proof}, successes=successes)
 
     def with_manual_run(self, spec: BackupSpec) -> "_Plan":
         """`run-now: <token>` runs the first schedule, `run-now: <schedule>/<token>` the one of that name."""
         token = (self.snapshot.resource["metadata"].get("annotations") or {}).get(RUN_NOW_ANNOTATION, "")[:128]
         if not token or token == self.status.last_manual_run or self.busy:
             return self
-        names = [schedule.name for schedule in spec.schedules] + ([INTEGRITY] if spec.verify.integrity else [])
+        names = [name for name, _ in _declared(spec)]
         wanted = token.partition("/")[0] if "/" in token else names[0]
         plan = replace(self, token=token)
         if wanted not in names:
@@ -283,7 +236,7 @@ class _Plan:
         return Decision(
             status=status,
             actions=self.starts,
-            events=(*self.events, *self.ledger.announcements),
+            events=(*self.events, *self.ledger.announcements, *self.proofs.announcements),
             cleanup=expired_jobs(
                 self.snapshot.runs,
                 recorded=self.ledger.covers,
@@ -302,7 +255,8 @@ class _Plan:
             upcoming=None,
             schedules=self.status.schedules,
         )
-        return Decision(status=status, events=self.ledger.announcements, wake_at=self.wake_at)
+        events = (*self.ledger.announcements, *self.proofs.announcements)
+        return Decision(status=status, events=events, wake_at=self.wake_at)
 
     def _schedule(self, timetable: Timetable, upcoming: Mapping[str, datetime | None]) -> BackupScheduleStatus:
         known = next((each for each in self.status.schedules if each.name == timetable.name), None)
@@ -311,7 +265,7 @@ class _Plan:
             name=timetable.name,
             next_schedule_time=write_optional(upcoming[timetable.name]),
             last_schedule_time=write_optional(handled) or (known.last_schedule_time if known else None),
-            last_successful_time=(self.successes or {}).get(timetable.name)
+            last_successful_time=self.proofs.successes.get(timetable.name)
             or (known.last_successful_time if known else None),
             schedule_anchor=timetable.anchor,
         )
@@ -330,7 +284,7 @@ class _Plan:
         return self.status.model_copy(
             update={
                 **self.ledger.with_begun(self.starts, self.snapshot.now).remembered(),
-                **(self.proofs or {}),
+                **self.proofs.remembered,
                 "observed_generation": generation,
                 "phase": phase,
                 "conditions": merge(
@@ -360,14 +314,20 @@ class _Plan:
         message = f"next run at {write_instant(upcoming)}" if upcoming else "nothing is scheduled"
         message = self.waiting.message if self.waiting else message
         facts = readiness(problem, reason=phase, message="suspended" if suspended else message)
-        return [*facts, *last_run_fact(self.ledger, self.status.conditions)]
+        return [
+            *facts,
+            *last_run_fact(self.ledger, self.status.conditions),
+            *self.proofs.facts(self.status.conditions, tested=self.tested),
+        ]
 
 
 def _declared(spec: BackupSpec) -> list[tuple[str, Declaration]]:
-    """The schedules by name, the integrity check among them."""
+    """The schedules by name, and what proves the backups."""
     crons = [(schedule.name, schedule.schedule) for schedule in spec.schedules]
     if spec.verify.integrity:
         crons.append((INTEGRITY, spec.verify.integrity.schedule))
+    if spec.verify.restore_test:
+        crons.append((RESTORE_TEST, spec.verify.restore_test.schedule))
     return [(name, Declaration(cron=cron, zone=spec.time_zone, exclusions=spec.exclusions)) for name, cron in crons]
 
 

@@ -84,6 +84,8 @@ class StepReport(Model):
     """One sentence for people."""
     metrics: Mapping[str, float] = Field(default_factory=dict)
     """Numbers that the step measured, by name."""
+    facts: Mapping[str, str] = Field(default_factory=dict)
+    """Short texts that a status keeps, by name."""
 
 
 class RunReport(Model):

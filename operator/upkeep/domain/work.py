@@ -22,6 +22,7 @@ class Work:
         retries: how often a failed Pod is replaced.
         secrets: connection → name of its Secret, mounted as files.
         claims: mount path → name of a PersistentVolumeClaim.
+        only_reads: whether the claims are mounted read-only.
         scratch: size limit of the scratch directory, as a quantity.
         memory: memory limit, as a quantity.
         service_account: name; None for no access to the API.
@@ -32,6 +33,7 @@ class Work:
     retries: int = 0
     secrets: Mapping[str, str] = field(default_factory=dict)
     claims: Mapping[str, str] = field(default_factory=dict)
+    only_reads: bool = False
     scratch: str = "1Gi"
     memory: str = "256Mi"
     service_account: str | None = None

@@ -101,7 +101,7 @@ def _runner_pod(work: Work, order: RunOrder, image: str) -> Manifest:
         )
     for number, (path, claim) in enumerate(work.claims.items()):
         volumes.append({"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": claim}})
-        mounts.append({"name": f"claim-{number}", "mountPath": path})
+        mounts.append({"name": f"claim-{number}", "mountPath": path} | ({"readOnly": True} if work.only_reads else {}))
     container = {
         "name": CONTAINER,
         "image": image,

@@ -50,6 +50,7 @@ class Redaction:
             message=self.text(result.message),
             findings=[self._finding(finding) for finding in result.findings],
             metrics=result.metrics,
+            facts={name: self.text(value) for name, value in result.facts.items()},
         )
 
     def fields(self, fields: Mapping[str, object]) -> dict[str, object]:

@@ -76,6 +76,7 @@ class _Run:
             seconds=round(clock() - begun, 3),
             message=result.message,
             metrics=result.metrics,
+            facts=result.facts,
         )
         self.reports.append(report)
         self.findings += result.findings

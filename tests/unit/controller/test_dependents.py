@@ -118,3 +118,30 @@ async def test_a_window_without_sense_asks_nobody_and_stops_nothing() -> None:
         seen.observer.seen(WINDOWS, window(version, spec=spec, generation=version))  # type: ignore[arg-type] # on purpose
 
     assert await seen.asked() == ["night", "odd"]
+
+
+async def test_a_window_is_asked_when_a_backup_that_it_requires_is_proven_or_refuted_and_not_at_each_backup() -> None:
+    wanting = {**NIGHT, "requires": {"verifiedBackups": [{"name": "shop-db", "maxAge": "1d"}]}}
+    seen = await settled(
+        (WINDOWS, thing("night", 1, spec=wanting)),
+        (WINDOWS, thing("other", 1, spec=NIGHT)),
+        (WINDOWS, thing("elsewhere", 1, namespace="bank", spec=wanting)),
+        (BACKUPS, thing("shop-db", 2, status={})),
+    )
+    proven = {"lastVerified": {"time": "2026-03-02T02:00:00Z", "snapshotTime": "2026-03-02T01:00:00Z"}}
+    asked = []
+    for version, status in enumerate(
+        (
+            {"lastBackup": "snapshot 1a2b3c4d"},
+            proven,
+            {**proven, "phase": "Running"},
+            {**proven, "conditions": [{"type": "Ready"}, {"type": "Verified", "status": "False"}]},
+        ),
+        start=3,
+    ):
+        seen.observer.wrote(BACKUPS, thing("shop-db", version, status=status))
+        asked.append(await seen.asked())
+    seen.observer.seen(BACKUPS, thing("shop-db", 9, generation=2, status=proven), deleted=True)
+    asked.append(await seen.asked())
+
+    assert asked == [[], ["night"], [], ["night"], ["night", "shop-db"]]

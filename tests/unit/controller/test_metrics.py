@@ -133,6 +133,20 @@ def test_a_backup_says_when_it_last_succeeded_and_was_found_intact() -> None:
     assert found[f"upkeep_backup_duration_seconds{labels}"] == 90
 
 
+def test_a_backup_that_was_verified_says_when_and_what_was_measured() -> None:
+    labels = '{name="nightly",namespace="shop"}'
+    verified = {"time": ENDED, "snapshotTime": BEGAN, "restoreSeconds": 12, "ageSeconds": 90, "snapshot": "1a2b3c4d"}
+
+    found = scraped((BACKUPS, resource({"lastVerified": verified})))
+    before = scraped((BACKUPS, resource({})))
+
+    assert found[f"upkeep_backup_last_verified_timestamp_seconds{labels}"] == ENDED_AT
+    assert found[f"upkeep_backup_verified_snapshot_timestamp_seconds{labels}"] == ENDED_AT - 90
+    assert found[f"upkeep_backup_restore_seconds{labels}"] == 12
+    assert found[f"upkeep_backup_restore_age_seconds{labels}"] == 90
+    assert not [name for name in before if name.startswith(("upkeep_backup_last_verified", "upkeep_backup_restore"))]
+
+
 @pytest.mark.parametrize("kind", [TASKS, WINDOWS, BACKUPS], ids=lambda kind: kind.kind)
 def test_a_resource_that_is_gone_takes_its_series_along(kind: Resource) -> None:
     cache = Cache()

@@ -6,11 +6,27 @@ from typing import Any, Final
 import pytest
 
 from unit.domain.backupworld import BackupWorld
-from unit.domain.cluster import BAD, at, minutes, said
+from unit.domain.cluster import BAD, GOOD, at, minutes, said
+from upkeep.domain.order import RunOrder
 
 DAILY: Final = {"name": "daily", "schedule": "30 2 * * *"}
 HOURLY: Final = {"name": "hourly", "schedule": "0 * * * *"}
 CHECK: Final[dict[str, Any]] = {"verify": {"integrity": {"schedule": "0 2 * * *"}}}
+TEST: Final[dict[str, Any]] = {
+    "verify": {
+        "restoreTest": {
+            "schedule": "0 3 * * *",
+            "queries": [{"name": "orders", "query": "SELECT count(*) FROM public.orders", "min": 1}],
+            "scratchSize": "5Gi",
+        }
+    }
+}
+FACTS: Final = '"facts":{"snapshot":"1a2b3c4d","snapshot_time":"2026-03-02T01:00:04.123456+00:00"}'
+METRICS: Final = '"metrics":{"restore_seconds":12.345,"age_seconds":7196.2}'
+RESTORED: Final = (
+    '{"outcome":"ok","message":"all came back","steps":[{"name":"restore-test","action":"backupRestoreTest",'
+    f'"outcome":"ok","message":"all came back",{METRICS},{FACTS}}}]}}'
+)
 BACKED_UP: Final = (
     '{"outcome":"changed","message":"1 step","steps":[{"name":"hourly","action":"backupPostgres",'
     '"outcome":"changed","message":"snapshot 1a2b, 17 MiB"}]}'
@@ -179,10 +195,12 @@ class TestOnce:
 
 class TestOnDemand:
     @pytest.mark.parametrize(
-        ("token", "schedule"), [("x1", "hourly"), ("daily/x1", "daily"), ("integrity/x1", "integrity")]
+        ("token", "schedule"),
+        [("x1", "hourly"), ("daily/x1", "daily"), ("integrity/x1", "integrity"), ("restore-test/x1", "restore-test")],
     )
     def test_a_token_names_what_runs(self, token: str, schedule: str) -> None:
-        world = BackupWorld(now=at("00:10"), spec={"schedules": [HOURLY, DAILY], **CHECK})
+        verify = {**CHECK["verify"], **TEST["verify"]}
+        world = BackupWorld(now=at("00:10"), spec={"schedules": [HOURLY, DAILY], "verify": verify})
         world.ask(token)
 
         world.wait(minutes(10))
@@ -256,3 +274,111 @@ class TestProof:
         world.wait(timedelta(seconds=1))
 
         assert "lastBackup" not in world.status
+
+
+class TestRestores:
+    def test_one_that_is_passed_is_the_last_verified_and_says_what_it_measured(self) -> None:
+        world = BackupWorld(now=at("02:50"), spec={"schedules": [DAILY], **TEST}, says={"restore-test": RESTORED})
+
+        world.wait(minutes(11))
+
+        assert world.order == [("restore-test", "03:00:00")]
+        assert world.status["lastVerified"] == {
+            "time": "2026-03-02T03:00:10Z",
+            "snapshot": "1a2b3c4d",
+            "snapshotTime": "2026-03-02T01:00:04Z",
+            "restoreSeconds": 13,
+            "ageSeconds": 7197,
+        }
+        assert verdict(world) == ("True", "RestoreTestPassed")
+        assert said(world.events, "BackupVerified")[0].endswith(": all came back")
+        assert proof(world, "restore-test")["lastSuccessfulTime"] == "2026-03-02T03:00:10Z"
+        assert "lastBackup" not in world.status
+
+    def test_one_that_fails_moves_nothing_and_is_told(self) -> None:
+        world = BackupWorld(now=at("02:50"), spec={"schedules": [DAILY], **TEST}, says={"restore-test": RESTORED})
+        world.wait(minutes(11))
+        before = world.status["lastVerified"]
+        world.says["restore-test"] = BAD
+        world.ask("restore-test/1")
+
+        world.wait(minutes(5))
+
+        assert world.status["lastVerified"] == before
+        assert verdict(world) == ("False", "RestoreTestFailed")
+        assert "it broke" in said(world.events, "BackupNotVerified")[0]
+
+    def test_the_verdict_stays_while_the_next_one_runs_and_while_the_spec_cannot_be_read(self) -> None:
+        world = BackupWorld(now=at("02:50"), spec={"schedules": [DAILY], **TEST}, says={"restore-test": BAD})
+        world.wait(minutes(11))
+        world.takes["restore-test"] = minutes(30)
+        world.ask("restore-test/1")
+        world.wait(minutes(5))
+        assert verdict(world) == ("False", "RestoreTestFailed")
+        world.edit(timeZone="Mars/Olympus")
+
+        world.wait(minutes(5))
+
+        assert verdict(world) == ("False", "RestoreTestFailed")
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            '{"outcome":"unknown","message":"no snapshot yet"}',
+            GOOD,
+            RESTORED.replace(FACTS, '"facts":{}'),
+            RESTORED.replace("7196.2", "Infinity"),
+            RESTORED.replace("2026-03-02T01:00:04.123456+00:00", "yesterday"),
+        ],
+    )
+    def test_one_that_does_not_say_what_it_proves_proves_nothing(self, message: str) -> None:
+        world = BackupWorld(now=at("02:50"), spec={"schedules": [DAILY], **TEST}, says={"restore-test": message})
+
+        world.wait(minutes(11))
+
+        assert "lastVerified" not in world.status
+        assert verdict(world) == ("Unknown", "RestoreTestUnknown")
+
+    def test_before_the_first_one_nobody_knows(self) -> None:
+        world = BackupWorld(now=at("00:50"), spec=TEST, says={"hourly": BACKED_UP})
+
+        world.wait(minutes(11))
+
+        assert verdict(world) == ("Unknown", "NotTestedYet")
+
+    def test_without_such_tests_nothing_is_said_of_them(self) -> None:
+        world = BackupWorld(now=at("02:50"), spec={"schedules": [DAILY], **TEST}, says={"restore-test": BAD})
+        world.wait(minutes(11))
+        world.edit(verify=None)
+
+        world.wait(minutes(1))
+
+        assert verdict(world) == ("", "")
+
+    def test_its_job_has_no_credentials_of_the_source_and_cannot_write_to_the_repository(self) -> None:
+        world = BackupWorld(now=at("02:50"), spec={"schedules": [DAILY], **TEST})
+
+        world.wait(minutes(11))
+
+        ((_, start),) = world.started
+        assert (start.work.secrets, start.work.only_reads, start.work.scratch) == (
+            {"repository": "repository"},
+            True,
+            "5Gi",
+        )
+        assert isinstance(start.work.content, RunOrder)
+        assert list(start.work.content.connections) == []
+
+    def test_what_makes_backups_can_write_to_it(self) -> None:
+        world = BackupWorld(now=at("00:50"), spec=TEST)
+
+        world.wait(minutes(11))
+
+        ((_, start),) = world.started
+        assert not start.work.only_reads
+        assert set(start.work.secrets) == {"repository", "source"}
+
+
+def verdict(world: BackupWorld) -> tuple[str, str]:
+    found = next((each for each in world.status["conditions"] if each["type"] == "Verified"), None)
+    return (found["status"], found["reason"]) if found else ("", "")

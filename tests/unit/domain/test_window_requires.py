@@ -7,13 +7,16 @@ from typing import Any, Final
 import pytest
 
 from unit.domain.alertworld import AlertWorld
-from unit.domain.cluster import BAD, GOOD, at, minutes, said
+from unit.domain.backupworld import SPEC as BACKUP_SPEC
+from unit.domain.cluster import BAD, GOOD, Object, at, minutes, resource, said
 from unit.domain.windowworld import ingress
+from upkeep.domain.instants import write_instant
 
 ALERTS: Final[dict[str, Any]] = {
     "noFiringAlerts": {"alertmanager": "main", "matchers": [{"name": "severity", "value": "critical"}]}
 }
 CHECKS: Final[dict[str, Any]] = {"steps": [{"name": "healthy", "httpCheck": {"url": "http://shop/healthz"}}]}
+BACKUP: Final[dict[str, Any]] = {"verifiedBackups": [{"name": "shop-db", "maxAge": "1h"}]}
 PAGE: Final[dict[str, Any]] = {"maintenanceMode": {"targets": [{"kind": "Ingress", "name": "web"}]}}
 SECONDS: Final = timedelta(seconds=1)
 
@@ -230,3 +233,114 @@ class TestChecks:
         world.wait(minutes(1))
 
         assert "openedAt" in world.occurrence
+
+
+class TestVerifiedBackups:
+    def test_with_one_that_is_young_enough_it_opens_on_time(self) -> None:
+        world = requiring(BACKUP, policies={"shop-db": policy(verified="01:05")})
+
+        world.wait(minutes(31))
+
+        assert world.occurrence["openedAt"] == "2026-03-02T02:00:00Z"
+        assert said(world.events, "WindowHeld") == []
+
+    def test_without_one_it_waits_and_says_how_to_get_one(self) -> None:
+        world = requiring(BACKUP, policies={"shop-db": policy()})
+
+        world.wait(minutes(40))
+
+        assert (world.swapped(), world.pages_shown) == ([], 0)
+        assert world.occurrence["waitingFor"] == "BackupNotVerified"
+        (held,) = said(world.events, "WindowHeld")
+        assert "no backup of BackupPolicy 'shop-db' has passed a restore test yet" in held
+        assert "kubectl annotate bp shop-db upkeep.dev/run-now=restore-test/" in held
+
+    def test_it_opens_when_one_was_verified(self) -> None:
+        world = requiring(BACKUP, policies={"shop-db": policy()}, page=False)
+        world.wait(minutes(40))
+        world.policies["shop-db"] = policy(verified="02:05")
+
+        world.act()
+        world.wait(SECONDS)
+
+        assert "openedAt" in world.occurrence
+        assert world.occurrence.get("waitingFor") is None
+
+    def test_the_age_of_the_backup_counts_and_not_that_of_its_test(self) -> None:
+        world = requiring(BACKUP, policies={"shop-db": policy(verified="00:55", tested="01:50")})
+
+        world.wait(minutes(35))
+
+        assert "snapshot 1a2b3c4d of 2026-03-02T00:55:00Z, is older than 1h" in said(world.events, "WindowHeld")[0]
+
+    def test_after_a_restore_test_that_failed_an_older_proof_does_not_do(self) -> None:
+        world = requiring(BACKUP, policies={"shop-db": policy(verified="01:30", verdict="False")})
+
+        world.wait(minutes(35))
+
+        assert "the last restore test of BackupPolicy 'shop-db' failed: it broke" in said(world.events, "WindowHeld")[0]
+
+    def test_one_that_nobody_could_test_takes_no_proof_away(self) -> None:
+        world = requiring(BACKUP, policies={"shop-db": policy(verified="01:30", verdict="Unknown")})
+
+        world.wait(minutes(31))
+
+        assert "openedAt" in world.occurrence
+
+    def test_of_several_each_must_be_there(self) -> None:
+        wanted = {"verifiedBackups": [{"name": "shop-db", "maxAge": "1h"}, {"name": "users-db", "maxAge": "1h"}]}
+        world = requiring(wanted, policies={"shop-db": policy(verified="01:30"), "users-db": policy()})
+
+        world.wait(minutes(35))
+
+        assert "'users-db' has passed" in said(world.events, "WindowHeld")[0]
+
+    def test_without_one_up_to_its_end_it_is_skipped_with_the_reason(self) -> None:
+        world = requiring(BACKUP, policies={"shop-db": policy()})
+
+        world.wait(minutes(95))
+
+        (record,) = world.status["history"]
+        assert (record["ending"], record["reason"]) == ("Skipped", "RequirementNotMet")
+        assert record["message"].startswith("BackupNotVerified: no backup of BackupPolicy 'shop-db'")
+
+    @pytest.mark.parametrize(
+        ("policies", "reason", "message"),
+        [
+            ({}, "BackupPolicyNotFound", "BackupPolicy 'shop-db' does not exist in this namespace: create it"),
+            ({"shop-db": {"tests": False}}, "BackupNeverVerified", "'shop-db' has no verify.restoreTest"),
+        ],
+    )
+    def test_what_can_never_be_verified_is_said_long_before(
+        self, policies: dict[str, Any], reason: str, message: str
+    ) -> None:
+        made = {name: policy(**arguments) for name, arguments in policies.items()}
+        world = requiring(BACKUP, policies=made)
+
+        world.act()
+
+        assert world.condition("Ready") == ("False", reason)
+        assert message in world.status["conditions"][0]["message"]
+
+    @pytest.mark.parametrize("status", [None, 7, [], {"lastVerified": 7}, {"conditions": [{"type": "Verified"}]}])
+    def test_a_status_that_nobody_can_read_proves_nothing(self, status: object) -> None:
+        garbled = policy(verified="01:30")
+        garbled["status"] = status
+        world = requiring(BACKUP, policies={"shop-db": garbled})
+
+        world.wait(minutes(35))
+
+        assert world.occurrence["waitingFor"] == "BackupNotVerified"
+
+
+def policy(*, verified: str = "", tested: str = "", verdict: str = "True", tests: bool = True) -> Object:
+    """A BackupPolicy with a backup of this time that was verified, and with what its last restore test said."""
+    verify = {"restoreTest": {"schedule": "0 5 * * *"}} if tests else {}
+    made = resource("BackupPolicy", {**BACKUP_SPEC, "verify": verify}, created=at("00:00"), name="shop-db")
+    if verified:
+        proof = {"snapshot": "1a2b3c4d", "restoreSeconds": 12, "ageSeconds": 60}
+        times = {"snapshotTime": write_instant(at(verified)), "time": write_instant(at(tested or verified))}
+        condition = {"type": "Verified", "status": verdict, "reason": "Tested", "message": "it broke"}
+        condition["lastTransitionTime"] = times["time"]
+        made["status"] = {"lastVerified": proof | times, "conditions": [condition]}
+    return made

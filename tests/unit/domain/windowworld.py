@@ -12,6 +12,7 @@ from upkeep.controller.references import (
     backend_of,
     occurrence_of,
     planned_tasks,
+    required_policies,
     selectors_of,
     targets_of,
     task_selectors,
@@ -79,6 +80,7 @@ class WindowWorld:
     warm_up: timedelta | None = timedelta(seconds=5)
     outcomes: dict[str, tuple[timedelta | None, str]] = field(default_factory=dict)
     freezes: list[Object] = field(default_factory=list)
+    policies: dict[str, Object] = field(default_factory=dict)
     branding: Object | None = None
     backend: Object | None = None
     backend_ready: bool = True
@@ -138,6 +140,7 @@ class WindowWorld:
             approvals_trusted=self.approvals_trusted,
             branding=self.branding,
             backend=self.backend,
+            policies={name: self.policies[name] for name in required_policies(self.live) if name in self.policies},
         )
 
     def act(self, *, crash_after: int | None = None) -> Decision | None:

@@ -253,6 +253,12 @@ def test_a_volume_for_a_repository_is_mounted_where_the_work_expects_it() -> Non
     assert container(manifest)["resources"]["limits"] == {"memory": "1Gi"}
 
 
+def test_work_that_only_reads_cannot_write_to_its_volumes() -> None:
+    manifest = built(STEPS, claims={"/repository": "backups"}, only_reads=True)
+
+    assert {"name": "claim-0", "mountPath": "/repository", "readOnly": True} in container(manifest)["volumeMounts"]
+
+
 def test_a_container_of_the_users_own_is_as_they_wrote_it() -> None:
     manifest = built(CUSTOM)
     made = container(manifest)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from upkeep.actions.backup.process import Finished, run
+from upkeep.actions.backup.archive import DATABASE, GLOBALS, Archive, Record, last_words, write_record
+from upkeep.actions.backup.process import run
 from upkeep.actions.connections import PostgresTarget
 from upkeep.actions.contract import ActionError, Context
 from upkeep.actions.postgres.session import connection_parameters
@@ -20,11 +21,7 @@ from upkeep.actions.postgres.session import connection_parameters
 DIRECTORY: Final = "postgres"
 """Where the dump stands in the scratch directory; the same for every run, so that snapshots compare."""
 
-_DATABASE: Final = "database"
-_GLOBALS: Final = "globals.sql"
 _PASSWORD_FILE: Final = "pgpass"  # noqa: S105 - the name of the file, not a password
-_END_OF_DATA: Final = b"\\.\n\n\n"
-_ENTRY: Final = re.compile(r"^(?P<id>\d+); \d+ \d+ TABLE DATA ", re.MULTILINE)
 _VARIABLES: Final = {
     "host": "PGHOST",
     "port": "PGPORT",
@@ -52,10 +49,12 @@ class Dump:
     Attributes:
         bytes: size of all its files.
         tables: number of tables whose rows are in it.
+        rows: number of rows in all of them.
     """
 
     bytes: int
     tables: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +92,11 @@ class Dumper:
         Raises:
             ActionError: pg_dump failed.
         """
-        directory = self.scratch / DIRECTORY / _DATABASE
+        directory = self.scratch / DIRECTORY / DATABASE
         arguments = ["--format=directory", "--compress=0", "--no-password", f"--file={directory}"]
         finished = await run(["pg_dump", *arguments], environment=self.environment, directory=self.scratch)
         if finished.code:
-            what = _last_words(finished)
+            what = last_words(finished)
             advice = next(
                 (advice for words, advice in _ADVICE if words in finished.errors), "look into the server's log"
             )
@@ -112,38 +111,40 @@ class Dumper:
             "--globals-only",
             "--no-role-passwords",
             "--no-password",
-            f"--file={self.scratch / DIRECTORY / _GLOBALS}",
+            f"--file={self.scratch / DIRECTORY / GLOBALS}",
             f"--database={make_conninfo(dbname=self.database)}",
         ]
         finished = await run(["pg_dumpall", *arguments], environment=self.environment, directory=self.scratch)
-        return _last_words(finished) if finished.code else ""
+        return last_words(finished) if finished.code else ""
 
-    async def verify(self) -> Dump:
+    async def verify(self, *, encoding: str) -> Dump:
         """Look the dump over: it has tables, and the file of each is there and ends as pg_dump ends them.
+
+        How many rows are in each is written beside it, for who restores it.
+
+        Args:
+            encoding: of the database, for that record.
 
         Raises:
             ActionError: the dump is empty, incomplete or unreadable.
         """
-        directory = self.scratch / DIRECTORY / _DATABASE
-        finished = await run(["pg_restore", "--list", str(directory)], environment={}, directory=self.scratch)
-        if finished.code:
-            msg = f"the dump of {self.database} cannot be read: {_last_words(finished)}: run the backup again"
-            raise ActionError(msg)
-        entries = [match["id"] for match in _ENTRY.finditer(finished.output)]
-        if not entries:
+        directory = self.scratch / DIRECTORY
+        archive = await Archive.read(directory / DATABASE, of=self.database, scratch=self.scratch)
+        if not archive.tables:
             msg = (
                 f"the dump of {self.database} from PostgreSQL {self.server} is empty: the database has no tables; "
                 "check `database` of the source"
             )
             raise ActionError(msg)
-        truncated = [entry for entry in entries if not _whole(directory / f"{entry}.dat")]
-        if truncated:
+        if archive.truncated:
             msg = (
-                f"the dump of {self.database} is incomplete: {len(truncated)} of {len(entries)} tables are cut off "
-                "or missing: run the backup again"
+                f"the dump of {self.database} is incomplete: {archive.truncated} of {archive.tables} tables are cut "
+                "off or missing: run the backup again"
             )
             raise ActionError(msg)
-        return Dump(bytes=_size(self.scratch / DIRECTORY), tables=len(entries))
+        rows = await archive.rows()
+        write_record(directory, Record(database=self.database, encoding=encoding, rows=rows))
+        return Dump(bytes=_size(directory), tables=archive.tables, rows=sum(rows.values()))
 
 
 @contextmanager
@@ -180,17 +181,5 @@ def _write_password(path: Path, password: str) -> None:
     path.write_text(f"*:*:*:*:{escaped}\n")
 
 
-def _whole(path: Path) -> bool:
-    if not path.is_file() or path.stat().st_size < len(_END_OF_DATA):
-        return False
-    with path.open("rb") as file:
-        file.seek(-len(_END_OF_DATA), 2)
-        return file.read() == _END_OF_DATA
-
-
 def _size(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-
-
-def _last_words(finished: Finished) -> str:
-    return re.sub(r"^\w+: (?:error|fatal): ", "", finished.complaint).rstrip(".")

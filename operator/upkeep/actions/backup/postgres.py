@@ -45,12 +45,12 @@ class BackupPostgres(Action):
         """
         restic = Restic.of(self.repository, context)
         with dumper(context, self.connection) as source:
-            await self._refuse_newer_server(context, source)
+            encoding = await self._encoding(context, source)
             created = await restic.ensure()
             begun = time.monotonic()
             await source.dump()
             missing_globals = await source.dump_globals()
-            dump = await source.verify()
+            dump = await source.verify(encoding=encoding)
             dumped = time.monotonic()
             snapshot = await restic.backup(
                 DIRECTORY, host=self.policy, tags=[f"policy={self.policy}", f"schedule={self.schedule}"]
@@ -71,14 +71,17 @@ class BackupPostgres(Action):
                 "added_bytes": snapshot.added,
                 "files": snapshot.files,
                 "tables": dump.tables,
+                "rows": dump.rows,
                 "dump_seconds": round(dumped - begun, 3),
                 "store_seconds": round(stored - dumped, 3),
             },
         )
 
-    async def _refuse_newer_server(self, context: Context, source: Dumper) -> None:
+    async def _encoding(self, context: Context, source: Dumper) -> str:
+        """The encoding of the database; refuses a server that this image's programs are too old for."""
         async with session(context, self.connection) as opened:
             server = opened.version // _VERSIONS_PER_MAJOR
+            encoding = opened.connection.info.parameter_status("server_encoding")
         client = await source.client_version()
         if server > client:
             msg = (
@@ -86,6 +89,7 @@ class BackupPostgres(Action):
                 "dump a newer server: use an image with newer client programs"
             )
             raise ActionError(msg)
+        return encoding or "UTF8"
 
 
 def _message(snapshot: Snapshot, dump: Dump, *, created: bool, missing_globals: str) -> str:

@@ -8,7 +8,8 @@ import asyncio
 import os
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,12 +52,6 @@ async def run(arguments: Sequence[str], *, environment: Mapping[str, str], direc
     Raises:
         ActionError: there is no such program.
     """
-    surroundings = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": str(directory),
-        "TMPDIR": str(directory),
-        "LC_ALL": "C.UTF-8",
-    }
     try:
         process = await asyncio.create_subprocess_exec(
             *arguments,
@@ -64,15 +59,14 @@ async def run(arguments: Sequence[str], *, environment: Mapping[str, str], direc
             stdout=PIPE,
             stderr=PIPE,
             cwd=directory,
-            env={**surroundings, **environment},
+            env={**_surroundings(directory), **environment},
         )
     except FileNotFoundError:
-        msg = f"the program {arguments[0]} is not installed in this image: use the image of this Upkeep version"
-        raise ActionError(msg) from None
+        raise _missing(arguments[0]) from None
     try:
         output, errors = await process.communicate()
     except asyncio.CancelledError:
-        await _stop(process)
+        await _stop(process, signal.SIGINT)
         raise
     return Finished(
         code=process.returncode or 0,
@@ -81,10 +75,57 @@ async def run(arguments: Sequence[str], *, environment: Mapping[str, str], direc
     )
 
 
-async def _stop(process: Process) -> None:
+@asynccontextmanager
+async def serving(
+    arguments: Sequence[str], *, environment: Mapping[str, str], directory: Path, log: Path, stop: signal.Signals
+) -> AsyncIterator[Process]:
+    """A program that runs for as long as the block, and is gone afterwards, however the block ends.
+
+    Args:
+        arguments: the program and its arguments.
+        environment: variables besides PATH, HOME, TMPDIR and the locale.
+        directory: working directory, also for temporary files.
+        log: file for all that it writes.
+        stop: the signal on which it ends.
+
+    Raises:
+        ActionError: there is no such program.
+    """
+    with log.open("wb") as output:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *arguments,
+                stdin=DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=directory,
+                env={**_surroundings(directory), **environment},
+            )
+        except FileNotFoundError:
+            raise _missing(arguments[0]) from None
+    try:
+        yield process
+    finally:
+        await _stop(process, stop)
+
+
+def _surroundings(directory: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(directory),
+        "TMPDIR": str(directory),
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def _missing(program: str) -> ActionError:
+    return ActionError(f"the program {program} is not installed in this image: use the image of this Upkeep version")
+
+
+async def _stop(process: Process, how: signal.Signals) -> None:
     if process.returncode is not None:
         return
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     try:
         async with asyncio.timeout(_STOP_SECONDS):
             await process.wait()

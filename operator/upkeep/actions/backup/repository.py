@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -34,11 +35,15 @@ _WORDS: Final = (
     (_LOCK_WORDS, _LOCKED),
     ("wrong password or no key found", _WRONG_PASSWORD),
 )
+_NO_SPACE: Final = "no space left"
 _SURROUNDINGS: Final = (
-    ("no space left", "the volume is full: enlarge it"),
+    (_NO_SPACE, "the volume is full: enlarge it"),
     ("permission denied", _MOUNT := "check that the volume is mounted writable and its fsGroup fits the Pod"),
     ("read-only file system", _MOUNT),
 )
+_UNREADABLE_SNAPSHOT: Final = ("could not load snapshot", 'Ignoring "')
+"""restic, before 0.15 and since, leaves such a snapshot out of its list, and ends well."""
+_ONLY_READING: Final = ("--no-lock", "--no-cache")
 _PARTS: Final = ("config", "data", "index", "keys", "snapshots")
 _STATUS_LINES_PER_SECOND: Final = "0.02"
 _UNLOCK_SECONDS: Final = 10.0
@@ -71,8 +76,26 @@ class Snapshot:
     files: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A snapshot as the repository lists it.
+
+    Attributes:
+        identifier: restic's whole id.
+        time: when it was made.
+    """
+
+    identifier: str
+    time: datetime
+
+    @property
+    def name(self) -> str:
+        """The short id, as restic shows it to people."""
+        return self.identifier[:8]
+
+
 class DamagedError(ActionError):
-    """The repository does not pass its check."""
+    """The repository does not pass its check, or gives back something else than what was put into it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,15 +107,17 @@ class Restic:
         password_file: the mounted file with its password.
         secret: name of the Secret, for messages.
         scratch: writable directory for the cache and temporary files; relative paths start here.
+        only_reads: it may not write, not even a lock, and believes nothing but the repository itself: no cache.
     """
 
     path: Path
     password_file: Path
     secret: str
     scratch: Path
+    only_reads: bool = False
 
     @classmethod
-    def of(cls, repository: Repository, context: Context) -> "Restic":
+    def of(cls, repository: Repository, context: Context, *, only_reads: bool = False) -> "Restic":
         """Find the password.
 
         Raises:
@@ -101,8 +126,15 @@ class Restic:
         reference = repository.password_secret_ref
         secret = reference.name if reference else CREDENTIALS_NAME
         password_file = context.secret_file(CREDENTIALS_NAME, _PASSWORD_KEY, holder="the repository", secret=secret)
-        (context.scratch / _CACHE).mkdir(parents=True, exist_ok=True)
-        return cls(path=Path(repository.path), password_file=password_file, secret=secret, scratch=context.scratch)
+        if not only_reads:
+            (context.scratch / _CACHE).mkdir(parents=True, exist_ok=True)
+        return cls(
+            path=Path(repository.path),
+            password_file=password_file,
+            secret=secret,
+            scratch=context.scratch,
+            only_reads=only_reads,
+        )
 
     async def ensure(self) -> bool:
         """Open the repository, or make it where there is none yet; True if it was made.
@@ -154,6 +186,36 @@ class Restic:
         found = json.loads(finished.output or "[]")
         return len(found or [])
 
+    async def latest(self, *, host: str, tag: str) -> Stored | None:
+        """The newest snapshot of a host with a tag; None where there is none.
+
+        Raises:
+            DamagedError: a snapshot cannot be read: it might have been the newest.
+            ActionError: the repository cannot be opened.
+        """
+        finished = await self._unlocked(["snapshots", f"--host={host}", f"--tag={tag}"])
+        if any(words in finished.errors for words in _UNREADABLE_SNAPSHOT):
+            raise self._damaged(finished)
+        self._judge("list", finished, damage=True)
+        found = [
+            Stored(identifier=str(each["id"]), time=datetime.fromisoformat(str(each["time"])))
+            for each in json.loads(finished.output or "[]") or []
+        ]
+        return max(found, key=lambda stored: stored.time, default=None)
+
+    async def restore(self, snapshot: Stored, target: Path) -> None:
+        """Bring all files of a snapshot back, and read them again to compare them with the repository.
+
+        Raises:
+            DamagedError: the repository does not give all of them back as they were.
+            ActionError: they could not be restored: no room, or the repository cannot be opened.
+        """
+        finished = await self._unlocked(["restore", snapshot.identifier, f"--target={target}", "--verify"])
+        if finished.code and _NO_SPACE in finished.errors:
+            msg = f"cannot restore from repository {self.path}: the scratch volume is full: raise scratchSize"
+            raise ActionError(msg)
+        self._judge("restore from", finished, damage=True)
+
     async def check(self, *, read_data_subset: str | None) -> None:
         """Check the structure, and read back a part of the data.
 
@@ -166,14 +228,7 @@ class Restic:
         """
         reading = [f"--read-data-subset={read_data_subset}"] if read_data_subset else []
         finished = await self._unlocked(["check", *reading])
-        complaint = _complaint(finished)
-        meaning = _meaning(finished)
-        expected = meaning in {0, _LOCKED, _WRONG_PASSWORD} or any(words in complaint for words, _ in _SURROUNDINGS)
-        if not expected and (meaning != _NO_REPOSITORY or self._remains()):
-            lines = [line.strip() for line in finished.errors.splitlines() if line.strip()]
-            msg = f"repository {self.path} is damaged: {'; '.join(lines[:3])[:300] or complaint}"
-            raise DamagedError(msg)
-        self._judge("check", finished)
+        self._judge("check", finished, damage=True)
 
     async def _demand(self, doing: str, arguments: Sequence[str]) -> Finished:
         finished = await self._unlocked(arguments)
@@ -186,9 +241,10 @@ class Restic:
             finished = await self._run(arguments)
         except asyncio.CancelledError:
             # Interrupted while it takes its lock, restic leaves it behind; nobody else could remove it for 30 minutes.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_UNLOCK_SECONDS):
-                    await self._run(["unlock"])
+            if not self.only_reads:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_UNLOCK_SECONDS):
+                        await self._run(["unlock"])
             raise
         if _meaning(finished) != _LOCKED:
             return finished
@@ -197,7 +253,7 @@ class Restic:
 
     async def _run(self, arguments: Sequence[str]) -> Finished:
         return await run(
-            ["restic", "--json", *arguments],
+            ["restic", "--json", *(_ONLY_READING if self.only_reads else ()), *arguments],
             environment={
                 "RESTIC_REPOSITORY": str(self.path),
                 "RESTIC_PASSWORD_FILE": str(self.password_file),
@@ -207,11 +263,15 @@ class Restic:
             directory=self.scratch,
         )
 
-    def _judge(self, doing: str, finished: Finished) -> None:
+    def _judge(self, doing: str, finished: Finished, *, damage: bool = False) -> None:
+        """Raise what it means that restic failed; with `damage`, what nothing else explains is a damaged repository."""
         meaning = _meaning(finished)
         if meaning == 0:
             return
         complaint = _complaint(finished)
+        explained = meaning in {_LOCKED, _WRONG_PASSWORD} or any(words in finished.errors for words, _ in _SURROUNDINGS)
+        if damage and not explained and (meaning != _NO_REPOSITORY or self._remains()):
+            raise self._damaged(finished)
         match meaning:
             case 3:
                 advice = f"only a part was backed up: {complaint}: the snapshot is not complete, run it again"
@@ -222,9 +282,13 @@ class Restic:
             case 12:
                 advice = f"wrong password (or a damaged key file): check the Secret {self.secret!r}"
             case _:
-                advice = f"{complaint}: {_remedy(complaint)}"
+                advice = f"{complaint}: {_remedy(finished.errors)}"
         msg = f"cannot {doing} repository {self.path}: {advice}"
         raise ActionError(msg)
+
+    def _damaged(self, finished: Finished) -> DamagedError:
+        lines = [line.strip() for line in finished.errors.splitlines() if line.strip()]
+        return DamagedError(f"repository {self.path} is damaged: {'; '.join(lines[:3])[:300] or finished.complaint}")
 
     def _remains(self) -> list[str]:
         return [part for part in _PARTS if (self.path / part).exists()]
@@ -257,8 +321,8 @@ def _complaint(finished: Finished) -> str:
     return next((line.removeprefix("Fatal: ") for line in [*messages, *locks]), finished.complaint)
 
 
-def _remedy(complaint: str) -> str:
-    return next((advice for words, advice in _SURROUNDINGS if words in complaint), "look into the log and the volume")
+def _remedy(errors: str) -> str:
+    return next((advice for words, advice in _SURROUNDINGS if words in errors), "look into the log and the volume")
 
 
 def _documents(text: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Alerts and a window: what must hold before it opens, and which alerts keep quiet while it is open."""
+"""What must hold before a window opens, and which alerts keep quiet while it is open."""
 
 import re
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
-from upkeep.actions.fields import Duration, LabelName, Model, Rule
+from upkeep.actions.fields import Duration, LabelName, Model, ObjectName, Rule
 from upkeep.api.scheduling import Timestamp
-from upkeep.api.steps import Checks
+from upkeep.api.steps import BY_NAME, UNIQUE, Checks
 
 _ANY_WORD: Final = "Qz7xJ0vW"
 """A word that no label has for a value: an expression that matches it matches just anything."""
@@ -97,11 +97,24 @@ class NoFiringAlerts(Model):
     """Which alerts count, for example {name: severity, value: critical}."""
 
 
+class VerifiedBackup(Model):
+    """A backup that was restored in a test and found good, made not too long ago."""
+
+    name: ObjectName
+    """Name of a BackupPolicy in the namespace of the window; it must have verify.restoreTest."""
+    max_age: Duration
+    """How old the newest backup that has passed its restore test may be when the window opens."""
+
+
 class Requirements(Model):
     """What must hold before the window opens. Until it does, the window waits, at most up to its end."""
 
     no_firing_alerts: NoFiringAlerts | None = None
     """No such alert fires. What cannot be asked counts as not fulfilled."""
+    verified_backups: (
+        Annotated[list[VerifiedBackup], Field(min_length=1, max_length=16, json_schema_extra=BY_NAME), UNIQUE] | None
+    ) = None
+    """Of each of these policies there is a verified backup, and its last restore test did not fail."""
     steps: Checks | None = None
     """Checks that must pass, run as a Job in the namespace of the window; tried again half a minute after a failure."""
     timeout: Duration = Field(default="5m", validate_default=True)
@@ -114,7 +127,7 @@ class Requirements(Model):
 
     @model_validator(mode="after")
     def _requires_something(self) -> Self:
-        if self.no_firing_alerts is None and self.steps is None:
+        if self.no_firing_alerts is None and self.verified_backups is None and self.steps is None:
             raise ValueError(_SOMETHING["message"])
         return self
 
@@ -132,6 +145,6 @@ _SELECTIVE: Final[Rule] = {
     "expression that does not match everything, for example {name: alertname, value: ShopDown}",
 }
 _SOMETHING: Final[Rule] = {
-    "rule": "has(self.noFiringAlerts) || has(self.steps)",
-    "message": "set noFiringAlerts, steps or both",
+    "rule": "has(self.noFiringAlerts) || has(self.verifiedBackups) || has(self.steps)",
+    "message": "set noFiringAlerts, verifiedBackups or steps, or several of them",
 }

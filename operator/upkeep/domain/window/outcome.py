@@ -24,6 +24,7 @@ from upkeep.domain.history import Ledger, last_run_fact
 from upkeep.domain.instants import write_instant
 from upkeep.domain.run import Run
 from upkeep.domain.runbook import advice
+from upkeep.domain.window.backups import backups_problem
 from upkeep.domain.window.branding import branding_problem
 from upkeep.domain.window.mode import mode_problem, seen_by_users
 from upkeep.domain.window.plan import TASK_NOT_FOUND, cycle, missing
@@ -70,6 +71,8 @@ def spec_problem(
         under_way: the tasks of the opening that is under way.
     """
     if spec.plan and (problem := _plan_problem(snapshot, spec.plan, under_way)):
+        return problem
+    if spec.requires and (problem := backups_problem(snapshot, spec.requires.verified_backups or ())):
         return problem
     known = {connection.name for connection in spec.connections}
     required = (spec.requires.steps or ()) if spec.requires else ()

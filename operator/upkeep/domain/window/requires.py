@@ -1,4 +1,4 @@
-"""The gate of `requires`: nothing opens while alerts fire that must not, or before the required checks have passed.
+"""The gate of `requires`: nothing opens before alerts are quiet, backups are verified, and required checks have passed.
 
 What nobody could find out counts as not fulfilled. The window waits for as long as it may still open.
 """
@@ -16,6 +16,7 @@ from upkeep.domain.decision import StartRun
 from upkeep.domain.history import SETTLING, settled
 from upkeep.domain.openings import Opening
 from upkeep.domain.run import Run
+from upkeep.domain.window.backups import unverified
 from upkeep.domain.window.held import Held
 from upkeep.domain.window.mode import holds_any
 from upkeep.domain.window.ownrun import own_run
@@ -45,6 +46,7 @@ def requires(snapshot: WindowSnapshot, spec: WindowSpec, opening: Opening) -> He
     if wanted is None or holds_any(snapshot):
         return None
     held = _alerts(snapshot, wanted.no_firing_alerts) if wanted.no_firing_alerts else None
+    held = held or unverified(snapshot, wanted.verified_backups or ())
     held = held or _checks(snapshot, spec, wanted, opening)
     if held is None:
         return None

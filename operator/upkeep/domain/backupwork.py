@@ -1,0 +1,60 @@
+"""What the Job of a policy's run has to contain: a backup, a check of the repository, or a restore test.
+
+A Job gets only what it needs. The restore test runs what was in a database, so that it has no credentials of the
+source, and a repository that it can only read.
+"""
+
+from pathlib import PurePosixPath
+from typing import Final
+
+from upkeep.actions.backup.integrity import BackupIntegrity
+from upkeep.actions.backup.postgres import BackupPostgres
+from upkeep.actions.backup.repository import Repository
+from upkeep.actions.backup.restoretest import BackupRestoreTest
+from upkeep.actions.connections import Connection
+from upkeep.actions.contract import Action
+from upkeep.api.backup import INTEGRITY, RESTORE_TEST, BackupSpec
+from upkeep.domain.identity import Identity
+from upkeep.domain.order import OrderedStep, RunOrder
+from upkeep.domain.work import Work
+
+SOURCE: Final = "source"
+"""Name under which the Secret of the source is mounted."""
+REPOSITORY: Final = "repository"
+"""Name under which the Secret of the repository is mounted."""
+MOUNT: Final = "/var/run/upkeep/repository"
+_MEMORY: Final = "1Gi"
+
+
+def backup_work(owner: Identity, spec: BackupSpec, schedule: str) -> Work:
+    """The work of one schedule of a policy, of its integrity check, or of its restore test."""
+    volume, test = spec.repository.volume, spec.verify.restore_test
+    connections: list[Connection] = []
+    secrets = {REPOSITORY: spec.repository.password_secret_ref.name}
+    if schedule not in {INTEGRITY, RESTORE_TEST} and spec.source.postgres:
+        connections = [Connection(name=SOURCE, postgres=spec.source.postgres)]
+        secrets |= {SOURCE: spec.source.postgres.secret_ref.name}
+    action = _action(owner, spec, schedule)
+    step = OrderedStep(name=schedule, action_name=type(action).action_name, action=action)
+    return Work(
+        content=RunOrder(owner=str(owner), timeout=spec.timeout, steps=[step], connections=connections),
+        timeout=spec.timeout,
+        secrets=secrets,
+        claims={MOUNT: volume.claim_name} if volume else {},
+        only_reads=schedule == RESTORE_TEST,
+        scratch=test.scratch_size if test and schedule == RESTORE_TEST else spec.scratch_size,
+        memory=_MEMORY,
+    )
+
+
+def _action(owner: Identity, spec: BackupSpec, schedule: str) -> Action:
+    volume, policy = spec.repository.volume, f"{owner.namespace}/{owner.name}"
+    path = str(PurePosixPath(MOUNT, volume.path)) if volume else MOUNT
+    repository = Repository(path=path, password_secret_ref=spec.repository.password_secret_ref)
+    check, test = spec.verify.integrity, spec.verify.restore_test
+    if schedule == INTEGRITY:
+        return BackupIntegrity(repository=repository, read_data_subset=check.read_data_subset if check else "5%")
+    if schedule == RESTORE_TEST and test:
+        queries, timeout = test.queries, test.query_timeout
+        return BackupRestoreTest(repository=repository, policy=policy, queries=queries, query_timeout=timeout)
+    return BackupPostgres(connection=SOURCE, repository=repository, policy=policy, schedule=schedule)

@@ -1,0 +1,110 @@
+"""What the runs of a policy prove: that there is a backup, that its repository is intact, that it can be restored.
+
+Only a run that ended well, and said so itself, proves something. What fails takes nothing of what was proven away, but
+it is told: a restore test that fails turns the condition Verified, and leaves `lastVerified` as it is.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from upkeep.actions.backup.restoretest import AGE_SECONDS, RESTORE_SECONDS, SNAPSHOT, SNAPSHOT_TIME
+from upkeep.actions.contract import Outcome
+from upkeep.api.backup import INTEGRITY, RESTORE_TEST, LastVerified
+from upkeep.api.status import Condition
+from upkeep.domain.conditions import Fact
+from upkeep.domain.decision import Announce, EventType
+from upkeep.domain.instants import write_instant
+from upkeep.domain.report import StepReport
+from upkeep.domain.run import Run
+
+VERIFIED: Final = "Verified"
+_NOT_YET: Final = Fact(type=VERIFIED, status=None, reason="NotTestedYet", message="no restore test has ended yet")
+_MAX_MESSAGE: Final = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proofs:
+    """What ended runs prove, as a value that grows.
+
+    Attributes:
+        remembered: fields of a status.
+        successes: schedule → when it ended well.
+        verdict: what the last restore test says; None where none has ended.
+        announcements: Events about it.
+    """
+
+    remembered: Mapping[str, Any] = field(default_factory=dict)
+    successes: Mapping[str, str] = field(default_factory=dict)
+    verdict: Fact | None = None
+    announcements: tuple[Announce, ...] = ()
+
+    def with_end(self, run: Run) -> "Proofs":
+        """Adds a run that has ended. One of which nobody knows any more what it did proves nothing."""
+        schedule = run.occasion.schedule
+        ended = write_instant(run.finished or run.created)
+        step = run.report.steps[0] if run.report and run.report.steps else None
+        if schedule == RESTORE_TEST:
+            return self._with_restore_test(run, step, ended)
+        if run.outcome not in {Outcome.OK, Outcome.CHANGED} or not schedule:
+            return self
+        proof = {"last_integrity_check_time": ended}
+        if schedule != INTEGRITY:
+            message = step.message if step else run.message
+            proof = {"last_backup_time": ended, "last_backup": message[:_MAX_MESSAGE]}
+        return replace(self, remembered={**self.remembered, **proof}, successes={**self.successes, schedule: ended})
+
+    def facts(self, known: Sequence[Condition], *, tested: bool | None) -> Sequence[Fact]:
+        """The condition Verified: of the last restore test, also while the next one runs; none without such tests.
+
+        Args:
+            known: the conditions up to now.
+            tested: whether restores are to be tested; None where the spec cannot be read.
+        """
+        before = next((condition for condition in known if condition.type == VERIFIED), None)
+        if tested is False or (tested is None and before is None):
+            return ()
+        if self.verdict:
+            return (self.verdict,)
+        if before is None:
+            return (_NOT_YET,)
+        status = {"True": True, "False": False}.get(before.status)
+        return (Fact(type=VERIFIED, status=status, reason=before.reason, message=before.message),)
+
+    def _with_restore_test(self, run: Run, step: StepReport | None, ended: str) -> "Proofs":
+        verified = _verified(step, ended) if run.outcome is Outcome.OK and step else None
+        message = f"{run.name}: {run.message}"
+        if verified is None:
+            failed = run.outcome is Outcome.FAILED
+            fact = Fact(
+                type=VERIFIED,
+                status=False if failed else None,
+                reason="RestoreTestFailed" if failed else "RestoreTestUnknown",
+                message=message,
+            )
+            event = Announce(type=EventType.WARNING, reason="BackupNotVerified", message=message[:1000])
+            return replace(self, verdict=fact, announcements=(*self.announcements, event))
+        event = Announce(type=EventType.NORMAL, reason="BackupVerified", message=message[:1000])
+        return replace(
+            self,
+            remembered={**self.remembered, "last_verified": verified},
+            successes={**self.successes, RESTORE_TEST: ended},
+            verdict=Fact(type=VERIFIED, status=True, reason="RestoreTestPassed", message=message),
+            announcements=(*self.announcements, event),
+        )
+
+
+def _verified(step: StepReport, ended: str) -> LastVerified | None:
+    """What a test that was passed tells of the backup; None where it does not, and so proves nothing."""
+    try:
+        return LastVerified(
+            time=ended,
+            snapshot=step.facts[SNAPSHOT],
+            snapshot_time=write_instant(datetime.fromisoformat(step.facts[SNAPSHOT_TIME])),
+            restore_seconds=math.ceil(step.metrics[RESTORE_SECONDS]),
+            age_seconds=math.ceil(step.metrics[AGE_SECONDS]),
+        )
+    except (KeyError, ValueError, OverflowError):
+        return None

@@ -78,7 +78,7 @@ class Exposure:
         self.space.ended_run("tonight", kind=WINDOWS, seconds=_PATIENCE)
         self._read()
         self.space.run_now("own", _AGAIN)
-        self._back_up("good", "daily/1", "integrity/2")
+        self._back_up("good", "daily/1", "integrity/2", "restore-test/3")
         self._back_up("bad", "daily/1")
         self.space.ended_run("own", token=_AGAIN, seconds=_PATIENCE)
         self._read()
@@ -166,7 +166,7 @@ def _backups() -> list[Object]:
             "source": {"postgres": {"host": "db", "database": "postgres", "secretRef": {"name": "db"}}},
             "repository": {"passwordSecretRef": {"name": password}, "volume": {"claimName": "backups"}},
             "schedules": [{"name": "daily", "schedule": "0 1 * * *"}],
-            "verify": {"integrity": {"schedule": "0 5 * * *"}},
+            "verify": {"integrity": {"schedule": "0 5 * * *"}, "restoreTest": {"schedule": "0 6 * * *"}},
         }
         return resource("BackupPolicy", name, spec)
 

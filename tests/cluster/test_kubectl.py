@@ -30,6 +30,8 @@ DEEP: Final = (
     "mw.status.occurrence.targets.state",
     "bp.spec.source.postgres.secretRef.name",
     "bp.spec.verify.integrity.readDataSubset",
+    "bp.spec.verify.restoreTest.queries.maxAge",
+    "bp.status.lastVerified.restoreSeconds",
 )
 NAME: Final = "example"
 

@@ -138,7 +138,7 @@ def test_steps_use_connections_that_are_there(spec: Model) -> None:
     assert used == known
 
 
-def test_windows_plan_and_target_what_is_there(spec: Model) -> None:
+def test_windows_plan_require_and_target_what_is_there(spec: Model) -> None:
     tasks, ingresses = _names("MaintenanceTask", *SAMPLES), _names("Ingress", DEMO)
 
     if isinstance(spec, WindowSpec):
@@ -146,6 +146,8 @@ def test_windows_plan_and_target_what_is_there(spec: Model) -> None:
         assert {part.name for part in parts if part.selector is None} <= tasks
         marks = [found["metadata"].get("labels", {}) for found in OURS if found["kind"] == "MaintenanceTask"]
         assert all(any(part.selector.matches(each) for each in marks) for part in parts if part.selector)
+        required = spec.requires.verified_backups if spec.requires else None
+        assert {backup.name for backup in required or ()} <= _names("BackupPolicy", *SAMPLES)
         mode = spec.maintenance_mode
         assert {target.name for target in (mode.targets if mode else ()) if target.name} <= ingresses
 
@@ -190,6 +192,9 @@ REFUSED_BY_THE_MODELS: Final = {
     "requires-nothing",
     "backup-of-nothing",
     "backup-read-subset",
+    "backup-schedule-named-restore-test",
+    "restore-query-without-expectation",
+    "restore-query-with-two-expectations",
     "checklist-item-twice",
     "checklist-item-name",
     "change-of-unknown-risk",
@@ -228,7 +233,7 @@ def _zone_and_exclusions(spec: Model) -> tuple[str, list[Exclusion]]:
 def _expressions(spec: Model) -> list[str]:
     if isinstance(spec, BackupSpec):
         expressions = [backup.schedule for backup in spec.schedules]
-        return expressions + ([spec.verify.integrity.schedule] if spec.verify.integrity else [])
+        return expressions + [check.schedule for check in (spec.verify.integrity, spec.verify.restore_test) if check]
     expression: str | None = getattr(spec, "schedule", None)
     return [expression] if expression else []
 

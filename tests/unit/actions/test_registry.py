@@ -25,6 +25,7 @@ def test_the_actions_are_there() -> None:
     assert set(actions()) >= {
         "backupIntegrity",
         "backupPostgres",
+        "backupRestoreTest",
         "certificateConsistency",
         "certificateExpiry",
         "httpCheck",
@@ -45,7 +46,7 @@ def test_the_actions_are_there() -> None:
 
 
 def test_users_cannot_write_what_only_policies_compose() -> None:
-    assert not {"backupPostgres", "backupIntegrity"} & set(step_actions())
+    assert not {"backupPostgres", "backupIntegrity", "backupRestoreTest"} & set(step_actions())
 
 
 @every_action

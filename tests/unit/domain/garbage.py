@@ -34,6 +34,7 @@ TEXTS = (
 NAMES = (
     "schedule", "runAt", "startAt", "timeZone", "jitter", "exclusions", "from", "to", "windows", "steps", "name", "job",
     "image", "duration", "plan", "tasks", "dependsOn", "maintenanceMode", "targets", "verify", "integrity", "schedules",
+    "restoreTest", "queries", "requires", "verifiedBackups", "lastVerified",
     "source", "repository", "connections", "redis", "postgres", "suspend", "timeout", "history", "lastRun",
     "occurrence",
 )  # fmt: skip

@@ -45,11 +45,12 @@ def ask(stage: Stage, token: str) -> None:
 
 
 def waits(stage: Stage) -> bool:
-    return stage.status("MaintenanceWindow", WINDOW).get("occurrence", {}).get("waitingFor") == "BackupNotVerified"
+    occurrence = stage.status("MaintenanceWindow", WINDOW).get("occurrence", {})
+    return bool(occurrence.get("waitingFor") == "BackupNotVerified")
 
 
 def judged(stage: Stage, status: str) -> bool:
-    return stage.condition("BackupPolicy", POLICY, "Verified").get("status") == status
+    return bool(stage.condition("BackupPolicy", POLICY, "Verified").get("status") == status)
 
 
 async def test_it_waits_until_one_was_verified(stage: Stage) -> None:

@@ -89,8 +89,8 @@ async def test_another_index_of_that_name_is_never_touched(shop: Database, bench
     assert step.outcome is Outcome.FAILED
     assert step.message == (
         "2 of 3 indexes not made: public.by_note: there is something else named public.by_note: choose another name, "
-        "or drop that one first; public.taken: there is something else named public.taken: choose another name, or drop "
-        "that one first"
+        "or drop that one first; public.taken: there is something else named public.taken: choose another name, or "
+        "drop that one first"
     )
     assert set(definitions(shop)) == {*before, "fine"}
 
@@ -119,8 +119,8 @@ async def test_an_invalid_one_is_made_anew(shop: Database, bench: Bench) -> None
 @pytest.mark.parametrize(
     ("definition", "message"),
     [
-        (index(table="public.ordres"), "there is no table 'public.ordres' for index 'by_note'"),
-        (index(table="*"), "there is no table '*' for index 'by_note'"),
+        (index(table="public.ordres"), "there is no table 'public.ordres': did you mean public.orders?"),
+        (index(table="*"), "no table matches '*': check the spelling"),
         (
             index(columns=["note", "naught"]),
             "public.orders has no column 'naught' for index 'by_note': it has customer",

@@ -131,7 +131,7 @@ class PostgresApplyIndexes(Action):
         async with session(context, self.connection, lock_timeout=self.lock_timeout) as opened:
             demand_primary(opened, "CREATE INDEX")
             catalogue = await Catalogue.read(opened)
-            tables = [_table(catalogue, definition) for definition in self.indexes]
+            tables = [catalogue.exactly(definition.table) for definition in self.indexes]
             for definition, table in zip(self.indexes, tables, strict=True):
                 await _demand_columns(opened, definition, table)
             made: list[str] = []
@@ -155,19 +155,6 @@ class PostgresApplyIndexes(Action):
         if len(made) > _NAMED_IN_MESSAGE:
             message = f"{message} and {len(made) - _NAMED_IN_MESSAGE} more"
         return Result(outcome=Outcome.CHANGED, message=f"{message}; {there} were there", metrics=metrics)
-
-
-def _table(catalogue: Catalogue, definition: IndexDefinition) -> Table:
-    """The one table of a definition; `*` is a character like any other here."""
-    labels = [table for table in catalogue.tables.values() if definition.table in {table.label, table.name}]
-    exact = [table for table in labels if table.label == definition.table] or labels
-    if len(exact) == 1:
-        return exact[0]
-    if exact:
-        msg = f"several schemas have a table {definition.table!r}: write {' or '.join(one.label for one in exact)}"
-        raise ActionError(msg)
-    msg = f"there is no table {definition.table!r} for index {definition.name!r}: check the spelling and the schema"
-    raise ActionError(msg)
 
 
 async def _demand_columns(opened: Session, definition: IndexDefinition, table: Table) -> None:

@@ -115,6 +115,21 @@ class Catalogue:
             chosen |= matches
         return [table for oid, table in self.tables.items() if oid in chosen]
 
+    def exactly(self, name: str) -> Table:
+        """The one table of this name; `*` is a character like any other here.
+
+        Raises:
+            ActionError: there is none, or several schemas have one.
+        """
+        found = [table for table in self.tables.values() if name in {table.label, table.name}]
+        exact = [table for table in found if table.label == name] or found
+        if not exact:
+            raise ActionError(self._missing(name))
+        if len(exact) > 1:
+            msg = f"several schemas have a table {name!r}: write {' or '.join(table.label for table in exact)}"
+            raise ActionError(msg)
+        return exact[0]
+
     def topmost(self, tables: Iterable[Table]) -> list[Table]:
         """The tables without those whose partitioned parent is among them too."""
         given = {table.oid: table for table in tables}

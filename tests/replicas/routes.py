@@ -46,6 +46,24 @@ MODE: Final[dict[str, Any]] = {
 }
 
 
+BYPASS: Final = {"header": {"name": "X-Preview", "value": "let-me-in-7f3a"}}
+
+
+def companions(stage: Stage) -> list[Json]:
+    """Routes of Upkeep's own."""
+    label = "upkeep.dev/maintenance-mode=bypass"
+    return [each for kind in MADE for each in stage.cluster.list(kind, labels=label)]
+
+
+def set_up_with_bypass(stage: Stage) -> None:
+    """The same, and testers pass by."""
+    furnish(stage)
+    for route in MADE.values():
+        stage.cluster.create(route)
+    mode = {**MODE, "bypass": BYPASS}
+    stage.cluster.create(resource("MaintenanceWindow", WINDOW, window_spec(maintenanceMode=mode)))
+
+
 def set_up(stage: Stage) -> None:
     """A window over two routes: one that is selected, one that is named."""
     furnish(stage)
@@ -76,6 +94,16 @@ def nothing_is_left(stage: Stage) -> None:
     assert not page_objects(stage)
 
 
+PASSED_BY: Final = Story(
+    name="a window with routes by which testers pass",
+    begin=set_up_with_bypass,
+    over=lambda stage: closed(stage) and not companions(stage),
+    jobs=2,
+    check=nothing_is_left,
+    within=90.0,
+    at_once=24,
+    others=ROUTES,
+)
 ORDERLY: Final = Story(
     name=f"a window with routes, and the plan {NAME}",
     begin=set_up,

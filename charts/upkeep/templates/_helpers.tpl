@@ -67,11 +67,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [gateway.networking.k8s.io]
   # The same, where the cluster knows the kind.
   resources: [httproutes]
-  verbs: [get, list, watch, patch]
+  # create, delete: a route beside it, by which testers pass by the page.
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [traefik.io]
   # The same.
   resources: [ingressroutes]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   # The maintenance page.
   resources: [deployments]
@@ -107,11 +108,12 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
   resources: [ingresses]
   verbs: [list, patch]
 - apiGroups: [gateway.networking.k8s.io]
+  # delete: routes of Upkeep's own, by which testers pass by the page.
   resources: [httproutes]
-  verbs: [list, patch]
+  verbs: [list, patch, delete]
 - apiGroups: [traefik.io]
   resources: [ingressroutes]
-  verbs: [list, patch]
+  verbs: [list, patch, delete]
 - apiGroups: [upkeep.dev]
   # patch: the finalizer.
   resources: [maintenancewindows]

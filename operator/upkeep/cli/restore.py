@@ -5,14 +5,15 @@ It needs nothing but the kubeconfig of somebody who may patch them: the undo rec
 
 import argparse
 import asyncio
+import contextlib
 import sys
 from collections.abc import Sequence
 
 from upkeep.cluster.client import Client, Object
-from upkeep.cluster.errors import ApiError
-from upkeep.cluster.resources import INGRESSES, TARGETS, Resource
-from upkeep.controller.targets import in_maintenance
-from upkeep.domain.maintenance import UndoRecordError, forget_ownership, holders, release
+from upkeep.cluster.errors import ApiError, NotFoundError
+from upkeep.cluster.resources import INGRESSES, ROUTES, TARGETS, Resource
+from upkeep.controller.targets import companions_in, in_maintenance
+from upkeep.domain.maintenance import UndoRecordError, companion_target, forget_ownership, holders, release
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,6 +41,7 @@ async def _restore(namespace: str, wanted: tuple[Resource, str] | None) -> int:
         if wanted:
             resource, name = wanted
             results = await _restore_each(client, [await client.get(resource, namespace, name)])
+            await _remove_companions(client, resource, namespace, of=f"{resource.kind}/{name}")
         else:
             results = await restore_all(client)
     return 0 if all(results) else 1
@@ -57,13 +59,29 @@ async def restore_all(client: Client, namespaces: Sequence[str] = ()) -> list[bo
         for namespace in namespaces or (None,)
         for item in await in_maintenance(client, resource, namespace)
     ]
-    return await _restore_each(client, found)
+    results = await _restore_each(client, found)
+    for resource in ROUTES:
+        for namespace in namespaces or (None,):
+            await _remove_companions(client, resource, namespace)
+    return results
 
 
 async def _restore_each(client: Client, found: Sequence[Object]) -> list[bool]:
     results = [await _restore_one(client, item) for item in found]
     sys.stdout.write(f"{sum(results)} of {len(results)} targets are off their maintenance page.\n")
     return results
+
+
+async def _remove_companions(client: Client, resource: Resource, namespace: str | None, *, of: str = "") -> None:
+    """Remove the routes of Upkeep's own beside one target, or beside all."""
+    for item in await companions_in(client, resource, namespace):
+        if of not in {"", companion_target(item)}:
+            continue
+        metadata = item["metadata"]
+        with contextlib.suppress(NotFoundError):
+            await client.delete(resource, metadata["namespace"], metadata["name"], uid=metadata["uid"])
+            title = f"{resource.kind} {metadata['namespace']}/{metadata['name']}"
+            sys.stdout.write(f"{title}: removed, beside {companion_target(item)}\n")
 
 
 async def _restore_one(client: Client, item: Object) -> bool:

@@ -36,13 +36,17 @@ from upkeep.domain.decision import (
     DeleteJob,
     HoldFinalizer,
     PatchTarget,
+    PlaceCompanion,
+    RemoveCompanion,
     RemovePage,
     ShowPage,
     StartRun,
     StopJob,
 )
 from upkeep.domain.identity import FINALIZER, OWNER_UID_LABEL, Identity
+from upkeep.domain.maintenance import is_companion
 from upkeep.domain.notices import AwaitTurn, SendNotice
+from upkeep.resources.companion import companion_object
 from upkeep.resources.job import job
 from upkeep.resources.page import page_name, page_objects
 
@@ -50,7 +54,7 @@ logger = logging.getLogger(__name__)
 
 
 class NameTakenError(Exception):
-    """A Job of the name that a run needs belongs to somebody else."""
+    """What has the name that a run or a route of ours needs belongs to somebody else."""
 
 
 class Applier:
@@ -110,6 +114,8 @@ class Applier:
                 await self._delete_job(resource["metadata"]["namespace"], action)
             case PatchTarget():
                 await self._patch_target(resource["metadata"]["namespace"], action)
+            case PlaceCompanion() | RemoveCompanion():
+                await self._stand_beside(Identity.of(resource), action)
             case ShowPage():
                 await self._show_page(resource, action)
             case RemovePage():
@@ -168,6 +174,25 @@ class Applier:
             await self._client.patch(BY_KIND[action.kind], namespace, action.name, action.patch)
         except NotFoundError:
             logger.info("A target was deleted meanwhile.", extra={"target": f"{action.kind}/{action.name}"})
+
+    async def _stand_beside(self, window: Identity, action: PlaceCompanion | RemoveCompanion) -> None:
+        """Make or delete a route of our own."""
+        if isinstance(action, RemoveCompanion):
+            try:
+                await self._client.delete(BY_KIND[action.kind], window.namespace, action.name, uid=action.uid)
+            except (NotFoundError, ConflictError):
+                logger.debug("A route of ours was gone already.", extra={"target": f"{action.kind}/{action.name}"})
+            return
+        kind, manifest = BY_KIND[action.companion.kind], companion_object(window, action.companion, action.until)
+        try:
+            await self._client.create(kind, manifest)
+        except AlreadyExistsError as problem:
+            name = manifest["metadata"]["name"]
+            if is_companion(await self._client.get(kind, window.namespace, name), of=window.uid):
+                # An earlier answer was lost: what there is, is decided upon anew.
+                raise ConflictError(str(problem), status=problem.status, reason=problem.reason) from problem
+            msg = f"{kind.kind} {name!r} exists already and does not belong to {window}: delete or rename it"
+            raise NameTakenError(msg) from problem
 
     async def _show_page(self, resource: Object, action: ShowPage) -> None:
 

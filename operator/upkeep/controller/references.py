@@ -127,6 +127,14 @@ def selectors_of(resource: Mapping[str, Any]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(chosen))
 
 
+def companion_kinds(resource: Mapping[str, Any]) -> frozenset[str]:
+    """Kinds of which a window may have routes of its own beside its targets; none where it makes no such routes."""
+    mode, occurrence = _mapping(_mapping(resource.get("spec")).get("maintenanceMode")), occurrence_of(resource)
+    if not mode.get("bypass") and not occurrence.get("companions"):
+        return frozenset()
+    return frozenset({kind for kind, _ in (*targets_of(resource), *selectors_of(resource))})
+
+
 def branding_of(resource: Mapping[str, Any]) -> str | None:
     """Name of the ConfigMap with the branding of a window's page."""
     page = _mapping(_mapping(_mapping(resource.get("spec")).get("maintenanceMode")).get("page"))

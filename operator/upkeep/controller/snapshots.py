@@ -95,6 +95,7 @@ class Snapshots:
             runs=self._runs(self._cache.jobs_in_window(uid)),
             busy=frozenset(name for name, task in present.items() if self._busy(task, uid)),
             targets=targets.found,
+            companions=targets.companions,
             unknown_kinds=targets.unknown_kinds,
             page_service=page,
             page_ready=ready,

@@ -5,6 +5,7 @@ that was away, a status that was lost. It reads only what stands on the objects 
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -17,10 +18,18 @@ from upkeep.cluster.resources import INGRESSES, ROUTES, WINDOWS, Resource
 from upkeep.controller.apply import Applier
 from upkeep.controller.metrics import Metrics
 from upkeep.controller.snapshots import Snapshots
-from upkeep.controller.targets import in_maintenance
+from upkeep.controller.targets import companions_in, in_maintenance
 from upkeep.domain.decision import Announce, EventType
 from upkeep.domain.identity import Identity
-from upkeep.domain.maintenance import Holder, UndoRecordError, forget_ownership, release, stale_holders
+from upkeep.domain.maintenance import (
+    GRACE,
+    UndoRecordError,
+    companion_window,
+    forget_ownership,
+    outlived,
+    release,
+    stale_holders,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +80,27 @@ class Sweep:
                     "A target will be swept again: %s", problem, extra={"target": f"{key.plural}/{key.name}"}
                 )
 
+        await self._remove_companions(live)
+
+    async def _remove_companions(self, live: frozenset[str]) -> None:
+        """Routes of our own go with their window; this is for one whose window has lost sight of them."""
+        for resource, namespace in product(ROUTES, self._namespaces):
+            try:
+                for item in await companions_in(self._client, resource, namespace):
+                    await self._remove_companion(resource, item, live)
+            except (ApiError, ConflictError) as problem:
+                logger.warning("The %s of our own will be swept again: %s", resource.plural, problem)
+
+    async def _remove_companion(self, resource: Resource, item: Object, live: frozenset[str]) -> None:
+        if not outlived(item, now=self._clock(), live=live, grace=GRACE):
+            return
+        namespace, (window, uid) = item["metadata"]["namespace"], companion_window(item)
+        if uid not in live and await self._exists(namespace, window, uid):
+            return
+        with contextlib.suppress(NotFoundError):
+            await self._client.delete(resource, namespace, item["metadata"]["name"], uid=item["metadata"]["uid"])
+            self._metrics.swept()
+
     def _ingresses(self) -> list[tuple[Resource, Object]]:
         known = (self._cache.get(key) for key in self._cache.keys(INGRESSES))
         return [(INGRESSES, ingress) for ingress in known if ingress]
@@ -90,7 +120,11 @@ class Sweep:
         if not stale:
             return
         namespace, name = known["metadata"]["namespace"], known["metadata"]["name"]
-        gone = [holder for holder in stale if holder.uid in live or not await self._exists(namespace, holder)]
+        gone = [
+            holder
+            for holder in stale
+            if holder.uid in live or not await self._exists(namespace, holder.window, holder.uid)
+        ]
         target = await self._client.get(resource, namespace, name)
         answer = release(target, *(holder.uid for holder in gone))
         if answer.patch is None:
@@ -106,13 +140,13 @@ class Sweep:
         if forget:
             await self._client.patch(resource, namespace, name, forget)
 
-    async def _exists(self, namespace: str, holder: Holder) -> bool:
+    async def _exists(self, namespace: str, name: str, uid: str) -> bool:
         """Asks the API server itself: a cache that is behind must never end somebody's maintenance."""
         try:
-            window = await self._client.get(WINDOWS, namespace, holder.window)
+            window = await self._client.get(WINDOWS, namespace, name)
         except NotFoundError:
             return False
-        return bool(window["metadata"]["uid"] == holder.uid)
+        return bool(window["metadata"]["uid"] == uid)
 
     async def _complain(self, key: Key, target: Object, text: str) -> None:
         """Say what only a person can mend, once and not at every sweep."""

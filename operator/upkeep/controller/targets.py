@@ -11,12 +11,15 @@ from typing import Final
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import NotFoundError
 from upkeep.cluster.resources import ROUTES, TARGETS, Resource
-from upkeep.controller.references import selectors_of, targets_of
-from upkeep.domain.maintenance import MODE_LABEL
+from upkeep.controller.references import companion_kinds, selectors_of, targets_of
+from upkeep.domain.identity import OWNER_UID_LABEL
+from upkeep.domain.maintenance import MODE_LABEL, PURPOSES, is_companion
 from upkeep.domain.window import TargetRef
 
 IN_MAINTENANCE: Final = f"{MODE_LABEL}=on"
 """The label selector of all that is in maintenance mode."""
+_BESIDE: Final = f"{MODE_LABEL} in ({','.join(sorted(PURPOSES))})"
+"""The label selector of all routes of our own."""
 _MANY: Final = 16
 """With so many of a kind, one list is cheaper than asking for each by name."""
 
@@ -27,10 +30,12 @@ class Targets:
 
     Attributes:
         found: what exists.
+        companions: routes of our own beside it.
         unknown_kinds: kinds that were asked for, and that the cluster does not know.
     """
 
     found: Mapping[TargetRef, Object]
+    companions: Mapping[TargetRef, Object]
     unknown_kinds: frozenset[str]
 
 
@@ -58,7 +63,23 @@ async def read_targets(client: Client, window: Object) -> Targets:
     missing = {kind for kind, names in named.items() if any(TargetRef(kind, name) not in found for name in names)}
     doubtful = {kind for kind in kinds & {route.kind for route in ROUTES} if kind in missing or kind in chosen}
     unknown = [kind for kind in doubtful if not await _knows(client, TARGETS[kind], namespace)]
-    return Targets(found=found, unknown_kinds=frozenset(unknown))
+    companions = [
+        item
+        for kind in companion_kinds(window)
+        for item in await companions_in(client, TARGETS[kind], namespace, owner=window["metadata"]["uid"])
+    ]
+    beside = {TargetRef(item["kind"], item["metadata"]["name"]): item for item in companions}
+    return Targets(found=found, companions=beside, unknown_kinds=frozenset(unknown))
+
+
+async def companions_in(client: Client, resource: Resource, namespace: str | None, *, owner: str = "") -> list[Object]:
+    """The routes of our own of a kind, of one window by its UID or of all.
+
+    Raises:
+        ApiError: the API server did not say.
+    """
+    query = f"{_BESIDE},{OWNER_UID_LABEL}={owner}" if owner else _BESIDE
+    return [item async for item in _listed(client, resource, namespace, query) if is_companion(item)]
 
 
 async def in_maintenance(client: Client, resource: Resource, namespace: str | None) -> list[Object]:
@@ -83,7 +104,8 @@ async def _of_kind(
     for query in queries:
         async for item in _listed(client, resource, namespace, query):
             found.setdefault(item["metadata"]["name"], item)
-    return found
+    # What stands beside targets is none.
+    return {name: item for name, item in found.items() if not is_companion(item)}
 
 
 async def _named(client: Client, resource: Resource, namespace: str, name: str) -> Object | None:

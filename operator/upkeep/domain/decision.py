@@ -12,7 +12,7 @@ from enum import StrEnum
 from upkeep.api.status import ResourceStatus, Trigger
 from upkeep.domain.alerts import EndSilence, KeepSilence
 from upkeep.domain.identity import Identity
-from upkeep.domain.maintenance import Patch
+from upkeep.domain.maintenance import Companion, Patch
 from upkeep.domain.notices.post import AwaitTurn, SendNotice
 from upkeep.domain.work import Work
 
@@ -84,6 +84,23 @@ class PatchTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceCompanion:
+    """Make a route of Upkeep's own beside a target."""
+
+    companion: Companion
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveCompanion:
+    """Delete a route of Upkeep's own."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HoldFinalizer:
     """Keep the resource from vanishing (`held`) while something is swapped for it, or let it go."""
 
@@ -113,6 +130,8 @@ Action = (
     | ShowPage
     | RemovePage
     | PatchTarget
+    | PlaceCompanion
+    | RemoveCompanion
     | HoldFinalizer
     | AwaitTurn
     | SendNotice

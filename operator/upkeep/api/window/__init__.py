@@ -1,5 +1,6 @@
 """MaintenanceWindow: when, for whom, and what happens then."""
 
+from upkeep.api.window.bypass import Bypass, PassCookie, PassHeader
 from upkeep.api.window.change import (
     Approval,
     ApprovalStatus,
@@ -41,6 +42,7 @@ __all__ = [
     "Approval",
     "ApprovalStatus",
     "Branding",
+    "Bypass",
     "CancelledOpening",
     "Change",
     "Checklist",
@@ -52,6 +54,8 @@ __all__ = [
     "Moment",
     "Overrun",
     "Page",
+    "PassCookie",
+    "PassHeader",
     "Plan",
     "PlanFailure",
     "PlannedTask",

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from upkeep.actions.fields import Model, ObjectName, OneOf, Rule
 from upkeep.api import GROUP
 from upkeep.api.selector import LabelSelector
+from upkeep.api.window.bypass import Bypass
 from upkeep.api.window.page import Page
 
 AnnotationKey = Annotated[
@@ -97,6 +98,8 @@ class MaintenanceMode(Model):
     annotations below are set, for controllers that have a maintenance mode of their own."""
     annotations: Annotated[dict[AnnotationKey, AnnotationValue], Field(max_length=16)] = Field(default_factory=dict)
     """What the strategy Annotations sets on every target; afterwards they are what they were."""
+    bypass: Bypass | None = None
+    """Who reaches the application all the same: testers, where the targets are HTTPRoutes or IngressRoutes."""
     page: Page | None = None
     """What users see meanwhile; without it, a page in general words."""
     backend: ServiceBackend | None = None
@@ -106,7 +109,7 @@ class MaintenanceMode(Model):
     @classmethod
     def rules(cls) -> Sequence[Rule]:
         """Annotations belong to their strategy, and must not smuggle in a configuration; a page or a backend."""
-        return (_WITH_ANNOTATIONS, _NO_SNIPPETS, _PAGE_OR_BACKEND)
+        return (_WITH_ANNOTATIONS, _NO_SNIPPETS, _PAGE_OR_BACKEND, _PASSES, _PASSES_ROUTES)
 
     @model_validator(mode="after")
     def _sets_what_it_may(self) -> Self:
@@ -116,6 +119,14 @@ class MaintenanceMode(Model):
             raise ValueError(_NO_SNIPPETS["message"])
         if self.backend and (self.page or self.strategy is not Strategy.BACKEND_SWAP):
             raise ValueError(_PAGE_OR_BACKEND["message"])
+        return self
+
+    @model_validator(mode="after")
+    def _tells_testers_from_users_where_it_can(self) -> Self:
+        if self.bypass and self.strategy is Strategy.ANNOTATIONS:
+            raise ValueError(_PASSES["message"])
+        if self.bypass and any(target.kind == "Ingress" for target in self.targets):
+            raise ValueError(_PASSES_ROUTES["message"])
         return self
 
 
@@ -132,4 +143,13 @@ _NO_SNIPPETS: Final[Rule] = {
 _PAGE_OR_BACKEND: Final[Rule] = {
     "rule": "!has(self.backend) || (!has(self.page) && self.strategy == 'BackendSwap')",
     "message": "with a backend users see no page: remove page or backend; a backend needs the strategy BackendSwap",
+}
+_PASSES: Final[Rule] = {
+    "rule": "!has(self.bypass) || self.strategy != 'Annotations'",
+    "message": "Upkeep shows no page that testers could pass by, with the strategy Annotations: leave out bypass",
+}
+_PASSES_ROUTES: Final[Rule] = {
+    "rule": "!has(self.bypass) || self.targets.all(each, each.kind != 'Ingress')",
+    "message": "an Ingress cannot tell testers from users, for it matches no headers: leave out bypass, or lead to the "
+    "application by an HTTPRoute or an IngressRoute and name that",
 }

@@ -229,6 +229,8 @@ class WindowOccurrence(Model):
     """The plan."""
     targets: Annotated[Sequence[TargetStatus], Field(max_length=1000)] = ()
     """The targets of maintenance mode."""
+    companions: bool = False
+    """Whether routes of Upkeep's own may stand beside them."""
     silence: SilenceStatus | None = None
     """Its silence in an Alertmanager."""
 

@@ -9,6 +9,16 @@ record. Each of its patches is therefore one write that the API server refuses a
 
 from upkeep.api.window.maintenance import MODE_LABEL
 from upkeep.domain.maintenance.backend import DEFAULT_KIND
+from upkeep.domain.maintenance.bypass import bypass
+from upkeep.domain.maintenance.companion import (
+    BYPASS,
+    PURPOSES,
+    Companion,
+    companion_target,
+    companion_window,
+    is_companion,
+    outlived,
+)
 from upkeep.domain.maintenance.comparison import semantically_equal
 from upkeep.domain.maintenance.ownership import forget_ownership
 from upkeep.domain.maintenance.patch import Patch
@@ -25,19 +35,27 @@ from upkeep.domain.maintenance.staleness import GRACE, stale_holders
 from upkeep.domain.maintenance.swapping import Release, release, swap
 
 __all__ = [
+    "BYPASS",
     "DEFAULT_KIND",
     "GRACE",
     "MODE_LABEL",
+    "PURPOSES",
     "UNDO_ANNOTATION",
     "UNTIL_ANNOTATION",
     "WINDOW_ANNOTATION",
+    "Companion",
     "Holder",
     "Patch",
     "Refusal",
     "Release",
     "UndoRecordError",
+    "bypass",
+    "companion_target",
+    "companion_window",
     "forget_ownership",
     "holders",
+    "is_companion",
+    "outlived",
     "refusal",
     "release",
     "semantically_equal",

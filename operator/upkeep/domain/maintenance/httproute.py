@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from upkeep.domain.maintenance.backend import ACME_PATH, Backend, Dialect, Place, Slot
 
-_EVERYTHING: Final = ({"path": {"type": "PathPrefix", "value": "/"}},)
+EVERYTHING: Final = ({"path": {"type": "PathPrefix", "value": "/"}},)
 """What a rule matches that does not say what it matches, by the API's own default."""
 
 Match = Mapping[str, Any]
@@ -21,7 +21,7 @@ def _slots(route: Mapping[str, Any]) -> Iterator[Slot]:
     for index, rule in enumerate((route.get("spec") or {}).get("rules") or ()):
         if not rule.get("backendRefs"):
             continue
-        matches = rule.get("matches") or _EVERYTHING
+        matches = rule.get("matches") or EVERYTHING
         yield Slot(
             place=_place(matches),
             pointer=f"/spec/rules/{index}/backendRefs",

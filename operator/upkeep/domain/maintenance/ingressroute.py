@@ -14,6 +14,15 @@ _ACME_ONLY: Final = re.compile(rf"(?<!!)\bPath(Prefix)?\([`\"]{re.escape(ACME_PA
 """A demand that a path is one of a challenge, unless it is negated."""
 
 
+CLASS_ANNOTATION: Final = "kubernetes.io/ingress.class"
+"""By which one of several Traefiks knows its own."""
+
+
+def rank(route: Mapping[str, Any]) -> int:
+    """The priority of a route: by default the length of its rule (Traefik, "Priority calculation")."""
+    return int(route.get("priority") or len(str(route.get("match", "")).encode()))
+
+
 def _slots(route: Mapping[str, Any]) -> Iterator[Slot]:
     for index, entry in enumerate((route.get("spec") or {}).get("routes") or ()):
         if not entry.get("services"):

@@ -30,7 +30,7 @@ def closed(stage: Stage, ending: Ending | Cause) -> Stage:
     stage = replace(stage.becoming(targets=step.targets), events=(*stage.events, *step.events))
     if not step.done:
         phase = WindowPhase.VERIFYING if stage.is_open_to_users else WindowPhase.PREPARING
-        return replace(stage, phase=stage.phase or phase).doing(*step.patches).waking(stage.now)
+        return replace(stage, phase=stage.phase or phase).doing(*step.writes).waking(stage.now)
     # Also where making it was the last thing that was done.
     mode = stage.spec.maintenance_mode if stage.spec else None
     elsewhere = mode is not None and mode.backend is not None
@@ -57,7 +57,7 @@ def tidied(stage: Stage) -> Stage:
     """Nothing is open: take down the page when nobody can be on his way to it any more."""
     step = leave(stage.snapshot, tuple(stage.occurrence.targets) if stage.occurrence else ())
     if not step.done:
-        stage = stage.doing(*step.patches).waking(stage.now)
+        stage = stage.doing(*step.writes).waking(stage.now)
     closed_at = read_optional(stage.occurrence.closed_at) if stage.occurrence else None
     if closed_at and stage.current.page_shown:
         if stage.now < closed_at + PAGE_LINGER:
@@ -74,7 +74,7 @@ def dismantled(stage: Stage) -> Decision:
     known = tuple(stage.occurrence.targets) if stage.occurrence else ()
     step = leave(stage.snapshot, known)
     if not step.done:
-        return Decision(status=stage.status, actions=step.patches, events=step.events, wake_at=stage.now)
+        return Decision(status=stage.status, actions=step.writes, events=step.events, wake_at=stage.now)
     since, until = _back_since(stage), _page_needed_until(stage, step)
     events = () if since else step.events
     if until and stage.now < until:

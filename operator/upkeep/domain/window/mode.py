@@ -1,7 +1,7 @@
 """Maintenance mode of a window's targets: what to write to go in and out, and where each target stands."""
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -9,6 +9,7 @@ from upkeep.api.window import MaintenanceMode, Strategy, Target, TargetState, Ta
 from upkeep.domain.conditions import Problem
 from upkeep.domain.decision import Announce, EventType, PatchTarget
 from upkeep.domain.maintenance import (
+    Companion,
     Holder,
     Refusal,
     UndoRecordError,
@@ -19,6 +20,7 @@ from upkeep.domain.maintenance import (
     swap,
 )
 from upkeep.domain.window.backend import backend_problem
+from upkeep.domain.window.companions import CompanionWrite, companion, placed, removed
 from upkeep.domain.window.snapshot import Manifest, TargetRef, WindowSnapshot
 
 PAGE_PORT: Final = 80
@@ -38,13 +40,13 @@ class ModeStep:
     """What to do about the targets now, and where they stand."""
 
     targets: tuple[TargetStatus, ...]
-    patches: tuple[PatchTarget, ...] = ()
+    writes: tuple[CompanionWrite, ...] = ()
     events: tuple[Announce, ...] = ()
 
     @property
     def done(self) -> bool:
         """Whether nothing is left to write."""
-        return not self.patches
+        return not self.writes
 
     @property
     def refused(self) -> TargetStatus | None:
@@ -103,10 +105,11 @@ def enter(
     )
     known = {_ref(target): target for target in before}
     wanted = _wanted(snapshot, mode)
-    gone = leave(snapshot, tuple(status for ref, status in known.items() if ref not in wanted), besides=wanted)
+    gone = _left(snapshot, tuple(status for ref, status in known.items() if ref not in wanted), besides=wanted)
     targets: list[TargetStatus] = list(gone.targets)
-    patches: list[PatchTarget] = list(gone.patches)
+    writes: list[CompanionWrite] = list(gone.writes)
     events: list[Announce] = list(gone.events)
+    companions: list[Companion] = []
     for ref in wanted:
         item, status = snapshot.targets.get(ref), known.get(ref)
         if item is None:
@@ -115,29 +118,42 @@ def enter(
         if opened and status and not _joins(status, item) and not _held(item, identity.uid):
             targets.append(_taken_off(ref, status))
             continue
-        answer = swap(item, holder, _annotations(mode))
-        if isinstance(answer, Refusal):
-            targets.append(_status(ref, TargetState.REFUSED, answer.message))
+        answer, beside = swap(item, holder, _annotations(mode)), companion(mode, item)
+        if isinstance(answer, Refusal) or isinstance(beside, Refusal):
+            refused = answer if isinstance(answer, Refusal) else beside
+            message = refused.message if isinstance(refused, Refusal) else ""
+            targets.append(_status(ref, TargetState.REFUSED, message))
             if opened and status != targets[-1]:
-                events.append(_warning("TargetRefused", answer.message))
+                events.append(_warning("TargetRefused", message))
             continue
         held = _status(ref, TargetState.MAINTENANCE)
         targets.append(held.model_copy(update={"uid": item["metadata"].get("uid", "")}))
+        if beside is not None:
+            # Before the target leads to the page, so that there is no moment at which nobody can pass.
+            companions.append(beside)
+            writes += placed(snapshot, beside, until)
         if answer is not None:
-            patches.append(PatchTarget(kind=ref.kind, name=ref.name, patch=answer))
-    return ModeStep(targets=tuple(targets), patches=tuple(patches), events=tuple(events))
+            writes.append(PatchTarget(kind=ref.kind, name=ref.name, patch=answer))
+    writes += removed(snapshot, but=companions)
+    return ModeStep(targets=tuple(targets), writes=tuple(writes), events=tuple(events))
 
 
-def leave(
-    snapshot: WindowSnapshot, before: tuple[TargetStatus, ...], *, besides: Container[TargetRef] = ()
-) -> ModeStep:
-    """What lets go of every target of this window but those in `besides`, whether or not the spec still names it.
+def leave(snapshot: WindowSnapshot, before: tuple[TargetStatus, ...]) -> ModeStep:
+    """What lets go of every target of this window, whether or not the spec still names it, and of all beside them.
 
     A conflict stays in the status of its target, since the record of it is gone from the object afterwards.
     """
+    step = _left(snapshot, before)
+    return replace(step, writes=(*step.writes, *removed(snapshot)))
+
+
+def _left(
+    snapshot: WindowSnapshot, before: tuple[TargetStatus, ...], *, besides: Container[TargetRef] = ()
+) -> ModeStep:
+    """Without all targets but those in `besides`."""
     known = {_ref(target): target for target in before}
     targets: list[TargetStatus] = []
-    patches: list[PatchTarget] = []
+    writes: list[CompanionWrite] = []
     events: list[Announce] = []
     for ref in (*known, *(ref for ref in snapshot.targets if ref not in known and ref not in besides)):
         item = snapshot.targets.get(ref)
@@ -146,9 +162,9 @@ def leave(
             continue
         answer = release(item, snapshot.identity.uid)
         if answer.patch is not None:
-            patches.append(PatchTarget(kind=ref.kind, name=ref.name, patch=answer.patch))
+            writes.append(PatchTarget(kind=ref.kind, name=ref.name, patch=answer.patch))
         elif not _held(item) and (forget := forget_ownership(item)) is not None:
-            patches.append(PatchTarget(kind=ref.kind, name=ref.name, patch=forget))
+            writes.append(PatchTarget(kind=ref.kind, name=ref.name, patch=forget))
         if answer.conflicts:
             message = "; ".join(answer.conflicts)
             events.append(_warning("RestoreConflict", message))
@@ -157,7 +173,7 @@ def leave(
             targets.append(known[ref])
         elif ref in known or answer.patch is not None:
             targets.append(_status(ref, TargetState.RESTORED, before=known.get(ref)))
-    return ModeStep(targets=tuple(targets), patches=tuple(patches), events=tuple(events))
+    return ModeStep(targets=tuple(targets), writes=tuple(writes), events=tuple(events))
 
 
 def holds_any(snapshot: WindowSnapshot) -> bool:
@@ -235,6 +251,8 @@ def _surveyed(snapshot: WindowSnapshot, mode: MaintenanceMode, ref: TargetRef) -
     except UndoRecordError as error:
         return _status(ref, TargetState.REFUSED, str(error))
     problem = refusal(item, swaps=mode.strategy is Strategy.BACKEND_SWAP, redirects=mode.backend is not None)
+    if problem is None and isinstance(beside := companion(mode, item), Refusal):
+        problem = beside
     return _status(ref, TargetState.REFUSED, problem.message) if problem else _status(ref, TargetState.NORMAL)
 
 

@@ -17,6 +17,7 @@ from upkeep.domain.schedule import occurrence_end
 from upkeep.domain.timetable import Mark
 from upkeep.domain.window.absence import absence, withdrawn
 from upkeep.domain.window.closing import closed
+from upkeep.domain.window.companions import has_companions
 from upkeep.domain.window.control import with_approval
 from upkeep.domain.window.gates import verdict
 from upkeep.domain.window.held import Held
@@ -79,6 +80,7 @@ def _with_occurrence(stage: Stage, start: datetime, end: datetime, trigger: Trig
         # Without a page of its own it has to take down that of the one before.
         page_shown=bool(before and before.page_shown and not mode),
         targets=_targets(stage),
+        companions=has_companions(mode),
     )
     return replace(stage, occurrence=begun)
 
@@ -149,7 +151,7 @@ def _entered(stage: Stage, mode: MaintenanceMode) -> Stage:
     stage = stage.becoming(targets=step.targets)
     if step.refused:
         return closed(stage.saying("TargetRefused", step.refused.message, EventType.WARNING), Ending.REFUSED)
-    return begun(stage) if step.done else stage.doing(*step.patches).waking(stage.now)
+    return begun(stage) if step.done else stage.doing(*step.writes).waking(stage.now)
 
 
 def begun(stage: Stage) -> Stage:

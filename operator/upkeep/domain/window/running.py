@@ -7,6 +7,7 @@ from typing import Final
 from upkeep.api.window import Request, WindowPhase, WindowSpec
 from upkeep.domain.history import SETTLING
 from upkeep.domain.window.closing import closed
+from upkeep.domain.window.companions import has_companions
 from upkeep.domain.window.control import left_open, under_control, waiting_for_ticks
 from upkeep.domain.window.freeze import frozen
 from upkeep.domain.window.mode import enter
@@ -95,7 +96,8 @@ def _with_targets(stage: Stage) -> Stage:
         # What is sent there stays; nobody else is sent to where nobody answers.
         return stage.waking(stage.now + TARGET_POLL)
     step = enter(stage.snapshot, mode, tuple(stage.current.targets), until=stage.end, opened=True)
-    stage = stage.becoming(targets=step.targets).doing(*step.patches).waking(stage.now + TARGET_POLL)
+    beside = stage.current.companions or has_companions(mode)
+    stage = stage.becoming(targets=step.targets, companions=beside).doing(*step.writes).waking(stage.now + TARGET_POLL)
     return replace(stage, events=(*stage.events, *step.events))
 
 

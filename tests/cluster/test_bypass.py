@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from cluster.installation import Installation
-from cluster.kubectl import Object
 from cluster.manifests import http_route, ingress_route, soon, web_server, window
 from cluster.server import Server
 from cluster.space import PATIENCE, Space, own_space
@@ -88,7 +87,7 @@ def shop(request: pytest.FixtureRequest, place: Space, access: ClusterAccess) ->
     kind = INGRESS_ROUTES if way.startswith("IngressRoute") else HTTP_ROUTES
     found = Shop(space=place, kind=kind, url=url)
     gateway = "traefik" if way.endswith("Traefik") else "contour"
-    route: Object = (
+    route = (
         ingress_route("shop", host=found.host, service="shop")
         if kind == INGRESS_ROUTES
         else http_route("shop", host=found.host, service="shop", gateway=gateway)

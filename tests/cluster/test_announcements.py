@@ -15,6 +15,7 @@ from cluster.space import Space
 from cluster.waiting import until
 from lab.access import ClusterAccess
 from upkeep.cluster.resources import WINDOWS
+from upkeep.domain.instants import read_instant
 
 SAMPLE: Final = Path(__file__).parents[2] / "manifests" / "samples" / "window-announcements.yaml"
 BOTH: Final = ("ops-slack", "team-mail")
@@ -106,6 +107,24 @@ def test_people_who_were_told_hear_that_it_does_not_take_place(people: People, a
     for message in heard:
         assert "does not take place as announced" in message["subject"]
         assert "the window was suspended" in message["body"]
+
+
+def test_people_who_were_told_hear_once_that_it_ends_at_another_time(people: People, announced: Object) -> None:  # noqa: ARG001
+    spec = _sample() | {"startAt": soon(7200), "announcements": ["3h"], "duration": "1h"}
+    people.space.make(window("longer", **spec))
+    until(lambda: [people.subjects(channel, "longer") for channel in BOTH], all, what="it is announced", seconds=30)
+
+    people.space.change(WINDOWS, "longer", {"spec": {"duration": "90m"}})
+
+    until(
+        lambda: [people.subjects(channel, "longer")[1:] for channel in BOTH],
+        lambda heard: heard == [["ends later than announced"]] * 2,
+        what="people hear of it",
+        seconds=30,
+    )
+    assert "1h30m after the start" in people.heard(BOTH[0], "longer")[1]["body"]
+    ends = {each["kind"]: each["end"] for each in people.space.status(WINDOWS, "longer")["notices"]}
+    assert (read_instant(ends["Changed"]) - read_instant(ends["Announcement"])).total_seconds() == 1800
 
 
 def test_people_who_were_told_hear_that_a_window_is_deleted(people: People, announced: Object) -> None:  # noqa: ARG001

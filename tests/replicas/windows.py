@@ -146,3 +146,43 @@ ORDERLY: Final = Story(
     within=90.0,
     at_once=24,
 )
+
+
+_TIER: Final = {"tier": "db"}
+
+
+def _chosen(stage: Stage) -> list[Json]:
+    found: list[Json] = stage.status("MaintenanceWindow", WINDOW).get("occurrence", {}).get("tasks", [])
+    return found
+
+
+def _choose_by_labels(stage: Stage) -> None:
+    runs_end_well(stage)
+    for name in ("vacuum-a", "vacuum-b"):
+        stage.cluster.create(resource("MaintenanceTask", name, {"job": JOB}, labels=_TIER))
+    plan = {"tasks": [{"name": "databases", "selector": {"matchLabels": _TIER}}]}
+    spec = window_spec(maintenanceMode=None, verify=None, plan=plan)
+    stage.cluster.create(resource("MaintenanceWindow", WINDOW, spec))
+
+
+async def _label_another_and_take_the_label_of_one(stage: Stage) -> None:
+    await stage.cluster.until(lambda: bool(_chosen(stage)), within=60.0)
+    stage.cluster.create(resource("MaintenanceTask", "late", {"job": JOB}, labels=_TIER))
+    stage.cluster.patch("MaintenanceTask", TEAM, "vacuum-b", {"metadata": {"labels": {"tier": None}}})
+
+
+def _both_ran_as_chosen(stage: Stage) -> None:
+    states = [(each["name"], each["state"], each["selectedBy"]) for each in _chosen(stage)]
+    assert states == [(name, "Succeeded", ["databases"]) for name in ("vacuum-a", "vacuum-b")]
+
+
+LABELLED: Final = Story(
+    name="a window whose plan chooses tasks by their labels, which change in the moment that it opens",
+    begin=_choose_by_labels,
+    meanwhile=_label_another_and_take_the_label_of_one,
+    over=closed,
+    jobs=2,
+    check=_both_ran_as_chosen,
+    within=90.0,
+    at_once=12,
+)

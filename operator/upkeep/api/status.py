@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from upkeep.actions.contract import Outcome
 from upkeep.actions.fields import Model
 from upkeep.api.scheduling import Timestamp
+
+MAX_STEPS: Final = 128
+"""How many parts of a run its summary tells of: the steps of a task, or the tasks of a window."""
 
 
 class Condition(Model):
@@ -110,8 +113,8 @@ class RunSummary(OccurrenceRecord):
     """Number of critical findings."""
     warning_findings: int | None = None
     """Number of warnings."""
-    steps: Annotated[Sequence[StepSummary], Field(max_length=64)] = ()
-    """Its steps."""
+    steps: Annotated[Sequence[StepSummary], Field(max_length=MAX_STEPS)] = ()
+    """Its steps; of a window: its tasks."""
 
 
 class ResourceStatus(Model):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from unit.domain.cluster import BAD, GOOD, Object, at, minutes, resource, said
 from unit.domain.windowworld import TASK_SPEC, WindowWorld
-from upkeep.api.window import Plan
+from upkeep.api.status import RunSummary
+from upkeep.api.window import Plan, WindowOccurrence
 from upkeep.api.window.plan import MAX_TASKS
 
 START: Final = at("02:00")
@@ -313,3 +314,13 @@ def test_a_part_of_a_plan_says_what_it_chooses(selector: dict[str, Any], told: s
     plan = Plan.model_validate({"tasks": [{"name": "all", "selector": selector}]})
 
     assert list(map(str, plan.tasks)) == [told]
+
+
+def test_what_an_opening_may_have_fits_into_what_is_said_of_it() -> None:
+    """A status that is refused would hold up the window for ever."""
+    limits = {
+        name: next(each.max_length for each in model.model_fields[field].metadata if hasattr(each, "max_length"))
+        for name, model, field in (("tasks", WindowOccurrence, "tasks"), ("summary", RunSummary, "steps"))
+    }
+
+    assert limits == {"tasks": MAX_TASKS, "summary": MAX_TASKS}

@@ -8,9 +8,10 @@ from pydantic import Field, model_validator
 
 from upkeep.actions.fields import Duration, Model, ObjectName, Rule
 from upkeep.api.selector import LabelSelector
+from upkeep.api.status import MAX_STEPS
 from upkeep.api.steps import BY_NAME, UNIQUE
 
-MAX_TASKS: Final = 128
+MAX_TASKS: Final = MAX_STEPS
 """How many tasks one opening may have, those together that the plan names and that its selectors choose."""
 
 

@@ -113,3 +113,11 @@ async def test_an_extension_that_the_server_does_not_load_is_unknown(database: D
     step = await bench.step(check())
     assert step.outcome is Outcome.UNKNOWN
     assert step.message.endswith("add it to shared_preload_libraries and restart the server")
+
+
+async def test_an_extension_that_an_upgrade_left_behind_is_unknown(counted: Database, bench: Bench) -> None:
+    counted.execute("DROP EXTENSION pg_stat_statements", "CREATE EXTENSION pg_stat_statements VERSION '1.7'")
+    bench.connect_postgres(counted.server, database=counted.name, user="watcher")
+    step = await bench.step(check())
+    assert step.outcome is Outcome.UNKNOWN
+    assert step.message.endswith("ALTER EXTENSION pg_stat_statements UPDATE in this database")

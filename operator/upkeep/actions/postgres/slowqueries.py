@@ -15,7 +15,12 @@ from upkeep.actions.postgres.session import Session, session
 from upkeep.actions.postgres.statements import shown
 from upkeep.actions.postgres.thresholds import check_order, order_rule
 
-_NOT_LOADED: Final = "55000"
+_UNUSABLE: Final = {
+    "55000": "does not load pg_stat_statements: add it to shared_preload_libraries and restart the server",
+    "42703": "has an old pg_stat_statements: ALTER EXTENSION pg_stat_statements UPDATE in this database",
+    "42P01": "has an old pg_stat_statements: ALTER EXTENSION pg_stat_statements UPDATE in this database",
+}
+"""By SQLSTATE; an upgrade of the server leaves the extension as it was."""
 _SHOWN_CHARACTERS: Final = 160
 _MAINTENANCE: Final = r"^\s*(VACUUM|ANALYZE|REINDEX|CLUSTER|CREATE|ALTER|DROP|REFRESH|COPY|CHECKPOINT|BEGIN|COMMIT)\y"
 """Statements that take their time by nature, and those that only wait for others."""
@@ -128,12 +133,10 @@ class PostgresSlowQueries(Action):
             try:
                 slow, counts = await self._read(opened)
             except psycopg.Error as error:
-                if error.sqlstate != _NOT_LOADED:
+                why = _UNUSABLE.get(error.sqlstate or "")
+                if why is None:
                     raise
-                msg = (
-                    f"PostgreSQL {opened.server} does not load pg_stat_statements: add it to shared_preload_libraries "
-                    "and restart the server"
-                )
+                msg = f"PostgreSQL {opened.server} {why}"
                 raise UncheckableError(msg) from error
         findings = [self._finding(statement) for statement in slow]
         known = counts.statements - counts.hidden

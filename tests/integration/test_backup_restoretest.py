@@ -311,6 +311,19 @@ async def test_an_encoding_that_is_not_unicode_comes_back(
     assert step.outcome is Outcome.OK, step.message
 
 
+async def test_an_extension_that_the_image_lacks_leaves_it_unknown(
+    shop: Database, bench: Bench, pod: Bench, store: Store
+) -> None:
+    shop.execute("CREATE EXTENSION pgcrypto SCHEMA public")
+    await bench.step(backup(store))
+    with stored(store) as directory:
+        contents = next(directory.rglob("toc.dat"))
+        contents.write_bytes(contents.read_bytes().replace(b"pgcrypto", b"nosuchex"))
+    step = await pod.step(verify(store))
+    assert step.outcome is Outcome.UNKNOWN
+    assert "needs extensions that this image does not have: nosuchex: build an image with them" in step.message
+
+
 @pytest.mark.usefixtures("shop")
 async def test_another_policy_in_the_same_repository_proves_nothing(bench: Bench, pod: Bench, store: Store) -> None:
     await bench.step(backup(store, policy="shop/another"))

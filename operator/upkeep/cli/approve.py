@@ -13,6 +13,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from upkeep.api.window import Checklist, WindowSpec, WindowStatus
+from upkeep.cli.namespace import add_namespace
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import ApiError
 from upkeep.cluster.resources import WINDOWS
@@ -50,7 +51,7 @@ def tick(arguments: Sequence[str]) -> int:
 def _parser(command: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"upkeep {command}", description=description)
     parser.add_argument("window", help="name of the MaintenanceWindow")
-    parser.add_argument("-n", "--namespace", default="default", help="its namespace")
+    add_namespace(parser, "its namespace")
     parser.add_argument("--occurrence", type=_instant, help=_OCCURRENCE)
     return parser
 

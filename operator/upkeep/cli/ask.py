@@ -12,6 +12,7 @@ from typing import Final
 
 from upkeep.actions.fields import format_duration, parse_duration
 from upkeep.api.window import Request
+from upkeep.cli.namespace import add_namespace
 from upkeep.cluster.client import Client
 from upkeep.cluster.errors import ApiError
 from upkeep.cluster.resources import WINDOWS
@@ -34,7 +35,7 @@ def main(command: str, arguments: Sequence[str]) -> int:
     parser.add_argument("window", help="name of the MaintenanceWindow")
     if request is Request.EXTEND:
         parser.add_argument("duration", type=_duration, help="in all, for example 30m; asking again does not add up")
-    parser.add_argument("-n", "--namespace", default="default", help="its namespace")
+    add_namespace(parser, "its namespace")
     chosen = parser.parse_args(arguments)
     value = chosen.duration if request is Request.EXTEND else write_instant(datetime.now(UTC))
     return asyncio.run(_ask(request, value, namespace=chosen.namespace, name=chosen.window))

@@ -9,6 +9,7 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
+from upkeep.cli.namespace import add_namespace
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import ApiError, NotFoundError
 from upkeep.cluster.resources import INGRESSES, ROUTES, TARGETS, Resource
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--all", action="store_true", help="everything in maintenance mode, in all namespaces")
     which.add_argument("target", nargs="?", type=_target, help="one of them: shop or ingress/shop, httproute/shop, …")
-    parser.add_argument("-n", "--namespace", default="default", help="namespace of the target")
+    add_namespace(parser, "namespace of the target")
     chosen = parser.parse_args(arguments)
     return asyncio.run(_restore(chosen.namespace, None if chosen.all else chosen.target))
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from upkeep.actions.fields import format_duration
 from upkeep.api.runbook import Runbook
 from upkeep.api.task import TaskStatus
+from upkeep.cli.namespace import add_namespace
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import ApiError, NotFoundError
 from upkeep.cluster.resources import TASKS
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print it; the exit code is 1 where there is none."""
     parser = argparse.ArgumentParser(prog="upkeep runbook", description="Print the runbook of a MaintenanceTask.")
     parser.add_argument("task", help="name of the MaintenanceTask")
-    parser.add_argument("-n", "--namespace", default="default", help="its namespace")
+    add_namespace(parser, "its namespace")
     parser.add_argument("-f", "--file", help="a file with the task instead of the cluster; - for the input")
     chosen = parser.parse_args(arguments)
     try:

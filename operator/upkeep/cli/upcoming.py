@@ -22,6 +22,7 @@ from rich.table import Table
 
 from upkeep.actions.fields import parse_duration
 from upkeep.api.window import WindowKind, WindowStatus
+from upkeep.cli.namespace import add_namespace
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import ApiError, ForbiddenError
 from upkeep.cluster.resources import WINDOWS
@@ -149,7 +150,7 @@ def _parser(now: datetime) -> argparse.ArgumentParser:
     )
     parser.add_argument("window", nargs="?", help="name of a MaintenanceWindow; left out: all")
     parser.add_argument("-f", "--file", help="a file with windows and freezes instead of the cluster; - for the input")
-    parser.add_argument("-n", "--namespace", default="default", help="namespace of the windows")
+    add_namespace(parser, "namespace of the windows")
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="the windows of all namespaces")
     when = "a day, an instant, or a time from now such as 90d"
     parser.add_argument("--from", dest="since", type=moment, default=now, help=f"{when}; left out: now")

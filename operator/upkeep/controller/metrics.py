@@ -38,7 +38,10 @@ class Metrics:
             f"{prefix}_restore_conflicts", "Backends that others had changed meanwhile.", registry=self.registry
         )
         self._swept = Counter(
-            f"{prefix}_swept_ingresses", "Ingresses restored because nobody held them.", registry=self.registry
+            f"{prefix}_swept_targets",
+            "Ingresses and routes restored because nobody held them.",
+            ("kind",),
+            registry=self.registry,
         )
         self._notifications = Counter(
             f"{prefix}_notifications",
@@ -64,9 +67,9 @@ class Metrics:
         """A message was `sent` on a configured channel, `refused` by it, or nobody knows (`unknown`)."""
         self._notifications.labels(channel, result).inc()
 
-    def swept(self) -> None:
-        """The sweep restored an Ingress."""
-        self._swept.inc()
+    def swept(self, kind: str) -> None:
+        """The sweep let go of an Ingress or a route for windows that had no right to it any more."""
+        self._swept.labels(kind).inc()
 
 
 class _StatusCollector(Collector):

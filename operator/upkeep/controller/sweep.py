@@ -130,7 +130,7 @@ class Sweep:
         if answer.patch is None:
             return
         released = await self._client.patch(resource, namespace, name, answer.patch)
-        self._metrics.swept()
+        self._metrics.swept(resource.kind)
         names = ", ".join(holder.window for holder in gone)
         await self._say(target, "Restored", f"taken off the maintenance page: {names} is over or gone")
         for conflict in answer.conflicts:

@@ -13,12 +13,12 @@ from typing import Any, Final
 from upkeep.actions.fields import format_duration, parse_duration
 from upkeep.api.window import WindowPhase, WindowStatus
 from upkeep.domain.decision import Announce, EventType
-from upkeep.domain.identity import OWNER_KIND_LABEL, OWNER_UID_LABEL
+from upkeep.domain.identity import BY_HAND_ANNOTATION, OWNER_KIND_LABEL, OWNER_UID_LABEL
 from upkeep.domain.instants import read_instant
 from upkeep.domain.recollection import recall
 from upkeep.domain.window import TargetRef
 
-REQUEST_ANNOTATION: Final = "upkeep.dev/maintenance"
+REQUEST_ANNOTATION: Final = BY_HAND_ANNOTATION
 """On the target: for how long. On the window: which request it serves, until that is taken back."""
 SERVED_ANNOTATION: Final = "upkeep.dev/maintenance-served"
 """On the target: the request that was served last, for as long as it stands there."""

@@ -17,6 +17,7 @@ TRIGGER_ANNOTATION: Final = "upkeep.dev/trigger"
 SCHEDULE_ANNOTATION: Final = "upkeep.dev/schedule"
 TOKEN_ANNOTATION: Final = "upkeep.dev/run-token"  # noqa: S105 - a name, not a secret
 RUN_NOW_ANNOTATION: Final = "upkeep.dev/run-now"
+BY_HAND_ANNOTATION: Final = "upkeep.dev/maintenance"
 
 FINALIZER: Final = "upkeep.dev/maintenance-mode"
 

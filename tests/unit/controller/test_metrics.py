@@ -167,14 +167,14 @@ def test_what_the_operator_does_is_counted_by_kind() -> None:
     metrics.decided("maintenancetasks", "ok")
     metrics.decided("maintenancetasks", "conflict")
     metrics.conflicted()
-    metrics.swept()
+    metrics.swept("HTTPRoute")
 
     found = samples(metrics)
 
     assert found['upkeep_runs_started_total{kind="MaintenanceTask"}'] == 1
     assert found['upkeep_reconcile_total{kind="maintenancetasks",result="ok"}'] == 1
     assert found['upkeep_reconcile_total{kind="maintenancetasks",result="conflict"}'] == 1
-    assert found["upkeep_restore_conflicts_total"] == found["upkeep_swept_ingresses_total"] == 1
+    assert found["upkeep_restore_conflicts_total"] == found['upkeep_swept_targets_total{kind="HTTPRoute"}'] == 1
 
 
 WORDS: Final = "a text of a user"

@@ -7,6 +7,7 @@ import pytest
 
 from unit.domain.cluster import GOOD, at, minutes, said
 from unit.domain.windowworld import WindowWorld, ingress
+from upkeep.domain.identity import OWNER_KIND_LABEL
 
 PAGE: Final[dict[str, Any]] = {"maintenanceMode": {"targets": [{"kind": "Ingress", "name": "web"}]}}
 PLAN: Final[dict[str, Any]] = {"plan": {"tasks": [{"name": "clean"}]}}
@@ -202,3 +203,59 @@ class TestExtend:
 
         assert world.occurrence["endTime"] == "2026-03-02T03:00:00Z"
         assert "for example 30m" in said(world.events, "RequestRefused")[0]
+
+
+class TestTakenBack:
+    @staticmethod
+    def preparing() -> WindowWorld:
+        """A window whose page does not come up."""
+        world = nightly("00:10")
+        world.warm_up = None
+        return world
+
+    def test_a_start_that_is_not_asked_for_any_more_is_called_off_while_its_page_comes_up(self) -> None:
+        world = self.preparing()
+        ask(world, start_now="1")
+        world.wait(minutes(1))
+        assert world.status["phase"] == "Preparing"
+
+        ask(world, start_now=None)
+        world.wait(minutes(1))
+
+        assert world.status["phase"] == "Scheduled"
+        record = world.status["history"][0]
+        assert (record["ending"], record["reason"]) == ("Skipped", "Cancelled")
+        assert "taken back" in record["message"]
+
+    def test_what_is_open_stays_open_when_its_request_goes(self) -> None:
+        world = nightly("00:10", takes=minutes(5))
+        ask(world, start_now="1")
+        world.wait(minutes(1))
+
+        ask(world, start_now=None)
+        world.wait(minutes(1))
+
+        assert world.swapped() == ["web"]
+
+    @pytest.mark.parametrize("ran_for", [0, 30])
+    def test_maintenance_by_hand_that_is_taken_back_before_its_page_is_up_was_cancelled(self, ran_for: int) -> None:
+        world = WindowWorld(
+            now=at("00:10"),
+            spec={"urgency": "Emergency", "duration": "30m", "maintenanceMode": {"targets": [{"name": "web"}]}},
+            ingresses={"web": ingress("web")},
+            warm_up=None,
+        )
+        world.live["metadata"]["labels"] = {OWNER_KIND_LABEL: "Ingress"}
+        ask(world, maintenance="30m")
+        if ran_for:
+            world.wait(timedelta(seconds=ran_for))
+            assert world.status["phase"] == "Preparing"
+        else:
+            world.now += timedelta(seconds=5)
+
+        ask(world, maintenance=None)
+        world.edit(duration=f"{max(1, ran_for)}s")
+        world.wait(minutes(1))
+
+        assert world.status["phase"] == "Cancelled"
+        assert world.pages_shown == 0 or world.page is None

@@ -23,12 +23,13 @@ from upkeep.domain.window.gates import verdict
 from upkeep.domain.window.held import Held
 from upkeep.domain.window.mode import enter, survey
 from upkeep.domain.window.outcome import Ending
-from upkeep.domain.window.requests import ended_by_request, intervened, wants_start
+from upkeep.domain.window.requests import ended_by_request, intervened, taken_back, wants_start
 from upkeep.domain.window.stage import Stage
 
 PREPARATION: Final = timedelta(seconds=60)
 """How long before the start the page is brought up, so that it answers when the window opens."""
 PAGE_POLL: Final = timedelta(seconds=1)
+_TAKEN_BACK: Final = skipped(Reason.CANCELLED, "what asked for it was taken back before it opened")
 
 
 def without_abandoned(stage: Stage, mark: Mark) -> Stage:
@@ -92,6 +93,8 @@ def _cancelled(stage: Stage, start: datetime) -> Cause | None:
 
 def _obstacle(stage: Stage, start: datetime, end: datetime, *, paused: bool) -> Cause | None:
     """Why an occurrence cannot open any more; None where it can."""
+    if end <= stage.now and taken_back(stage):
+        return _TAKEN_BACK
     if end <= stage.now or (paused and start <= stage.now):
         return absence(stage.status, start)
     refused = next((target for target in _targets(stage) if target.state is TargetState.REFUSED), None)
@@ -168,6 +171,8 @@ def _unopened(stage: Stage) -> Ending | Cause | None:
     if request := ended_by_request(stage.current):
         who = f" by {request.by}" if request.by else ""
         return skipped(Reason.CANCELLED, f"it was cancelled{who} before it opened")
+    if taken_back(stage):
+        return _TAKEN_BACK
     by_schedule = stage.current.trigger is Trigger.SCHEDULE
     if by_schedule and stage.spec and stage.timetable:
         cause = withdrawn(stage.spec, stage.timetable, stage.start)

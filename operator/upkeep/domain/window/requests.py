@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from upkeep.actions.fields import format_duration, parse_duration
+from upkeep.api.status import Trigger
 from upkeep.api.window import CancelledOpening, HandledRequests, Intervention, Request, WindowOccurrence
 from upkeep.domain.decision import EventType
+from upkeep.domain.identity import BY_HAND_ANNOTATION, OWNER_KIND_LABEL
 from upkeep.domain.instants import read_instant, write_instant
 from upkeep.domain.preview import Foreseen, cancellations, upcoming
 from upkeep.domain.window.freeze import freezes_over
@@ -79,6 +81,15 @@ def ended_by_request(occurrence: WindowOccurrence) -> Intervention | None:
     """The request that ended an opening early, or called it off; None where nobody asked for that."""
     ends = (each for each in occurrence.interventions if each.request in {Request.END_NOW, Request.CANCEL})
     return next(ends, None)
+
+
+def taken_back(stage: Stage) -> bool:
+    """Whether what an opening serves is not asked for any more: start-now, or maintenance by hand."""
+    metadata = stage.snapshot.resource["metadata"]
+    annotations = metadata.get("annotations") or {}
+    if stage.occurrence and stage.occurrence.trigger is Trigger.MANUAL:
+        return Request.START_NOW.annotation not in annotations
+    return OWNER_KIND_LABEL in (metadata.get("labels") or {}) and BY_HAND_ANNOTATION not in annotations
 
 
 def intervened(stage: Stage, request: Request, value: str) -> Stage:

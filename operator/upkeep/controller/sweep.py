@@ -99,7 +99,7 @@ class Sweep:
             return
         with contextlib.suppress(NotFoundError):
             await self._client.delete(resource, namespace, item["metadata"]["name"], uid=item["metadata"]["uid"])
-            self._metrics.swept()
+            self._metrics.swept(resource.kind)
 
     def _ingresses(self) -> list[tuple[Resource, Object]]:
         known = (self._cache.get(key) for key in self._cache.keys(INGRESSES))

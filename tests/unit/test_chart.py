@@ -43,8 +43,8 @@ IN_WATCHED_NAMESPACES: Final = {
         "events": {"create"},
     },
     "networking.k8s.io": {"ingresses": {"get", "list", "watch", "patch"}},
-    "gateway.networking.k8s.io": {"httproutes": {"get", "list", "watch", "patch"}},
-    "traefik.io": {"ingressroutes": {"get", "list", "watch", "patch"}},
+    "gateway.networking.k8s.io": {"httproutes": {"get", "list", "watch", "create", "patch", "delete"}},
+    "traefik.io": {"ingressroutes": {"get", "list", "watch", "create", "patch", "delete"}},
     "apps": {"deployments": {"get", "create", "patch", "delete"}},
     "discovery.k8s.io": {"endpointslices": {"list"}},
 }

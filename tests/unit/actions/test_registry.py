@@ -29,6 +29,7 @@ def test_the_actions_are_there() -> None:
         "certificateConsistency",
         "certificateExpiry",
         "httpCheck",
+        "kubernetesRestart",
         "httpWarm",
         "postgresBloat",
         "postgresDeadTuples",

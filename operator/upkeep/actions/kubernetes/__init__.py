@@ -1,0 +1,1 @@
+"""What a step can do to workloads of the cluster, as the ServiceAccount that its task names."""

@@ -79,7 +79,7 @@ def test_a_deployment_that_says_no_number_has_one_pod() -> None:
     ],
 )
 def test_a_restart_that_nothing_would_come_of_is_refused(changes: Object, words: str) -> None:
-    found = {"metadata": {}, "spec": {}} | changes
+    found: Object = {"metadata": {}, "spec": {}} | changes
 
     assert words in obstacle(found)
     assert obstacle({"metadata": {}, "spec": {"updateStrategy": {"type": "RollingUpdate"}}}) == ""

@@ -19,7 +19,6 @@ from upkeep.actions.fields import format_duration
 from upkeep.api.runbook import Runbook
 from upkeep.api.task import TaskStatus
 from upkeep.cli.namespace import add_namespace
-from upkeep.cli.namespace import add_namespace
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import ApiError, NotFoundError
 from upkeep.cluster.resources import TASKS

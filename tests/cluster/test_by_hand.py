@@ -38,9 +38,10 @@ class Shop:
         self._kubectl.run("annotate", "ingress", "shop", words, *options, f"--namespace={self.space.name}")
 
     def answer(self) -> httpx.Response:
-        """What users get."""
+        """What users get; before it has a first Ingress, the ingress controller may not even listen."""
         assert self._access.ingress_url
-        return httpx.get(f"{self._access.ingress_url}/", headers={"Host": HOST}, timeout=5.0)
+        with httpx.Client(transport=httpx.HTTPTransport(retries=5), timeout=5.0) as client:
+            return client.get(f"{self._access.ingress_url}/", headers={"Host": HOST})
 
     def answers(self, status: int) -> httpx.Response:
         """The answer, once it has this status."""

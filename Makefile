@@ -70,7 +70,7 @@ test: check cluster ## Everything: check, contract, operator, integration, brows
 	@$(VENV)/bin/pytest -q -p no:cacheprovider -n 4 tests/contract tests/operator
 	@$(SAY) "integration and browser tests (real PostgreSQL, Redis, restic, Chromium)"
 	@$(PYTHON) -m lab packages
-	@$(VENV)/bin/pytest -q -p no:cacheprovider tests/integration tests/browser
+	@$(VENV)/bin/pytest -q -p no:cacheprovider -n 3 --dist loadfile tests/integration tests/browser
 	@$(SAY) "cluster tests"
 	@$(PYTHON) -m lab traefik
 	@$(VENV)/bin/pytest -q -p no:cacheprovider -n 4 --dist loadfile --no-loadscope-reorder -m "not alone" tests/cluster

@@ -207,6 +207,13 @@ KUBERNETES: tuple[ResourceType, ...] = (
         status=True,
         generation=Generation.SPEC,
     ),
+    ResourceType(
+        group="networking.k8s.io",
+        plural="ingressclasses",
+        kind="IngressClass",
+        namespaced=False,
+        generation=Generation.SPEC,
+    ),
     ENDPOINT_SLICES,
     ResourceType(
         group="coordination.k8s.io",

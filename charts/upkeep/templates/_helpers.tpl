@@ -62,12 +62,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [list, watch]
 - apiGroups: [networking.k8s.io]
   # watch: who asks for maintenance by hand. patch: maintenance mode and the way back.
+  # create, delete: an Ingress over it, by which its users reach the page.
   resources: [ingresses]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [gateway.networking.k8s.io]
   # The same, where the cluster knows the kind.
   resources: [httproutes]
-  # create, delete: a route beside it, by which testers pass by the page.
+  # create, delete: a route beside it, by which users reach the page, or testers pass by it.
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [traefik.io]
   # The same.
@@ -105,10 +106,11 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{/* What the uninstallation does with the objects of a namespace. */}}
 {{- define "upkeep.retire.rules" -}}
 - apiGroups: [networking.k8s.io]
+  # delete: routes of Upkeep's own, by which users reach the page, or testers pass by it.
   resources: [ingresses]
-  verbs: [list, patch]
+  verbs: [list, patch, delete]
 - apiGroups: [gateway.networking.k8s.io]
-  # delete: routes of Upkeep's own, by which testers pass by the page.
+  # The same.
   resources: [httproutes]
   verbs: [list, patch, delete]
 - apiGroups: [traefik.io]

@@ -12,9 +12,17 @@ from collections.abc import Sequence
 from upkeep.cli.namespace import add_namespace
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import ApiError, NotFoundError
-from upkeep.cluster.resources import INGRESSES, ROUTES, TARGETS, Resource
+from upkeep.cluster.resources import INGRESSES, TARGETS, Resource
 from upkeep.controller.targets import companions_in, in_maintenance
-from upkeep.domain.maintenance import UndoRecordError, companion_target, forget_ownership, holders, release
+from upkeep.domain.maintenance import (
+    MODE_LABEL,
+    OVERLAY,
+    UndoRecordError,
+    companion_target,
+    forget_ownership,
+    holders,
+    release,
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -61,9 +69,9 @@ async def restore_all(client: Client, namespaces: Sequence[str] = ()) -> list[bo
         for item in await in_maintenance(client, resource, namespace)
     ]
     results = await _restore_each(client, found)
-    for resource in ROUTES:
+    for resource in TARGETS.values():
         for namespace in namespaces or (None,):
-            await _remove_companions(client, resource, namespace)
+            results += [True] * await _remove_companions(client, resource, namespace)
     return results
 
 
@@ -73,8 +81,9 @@ async def _restore_each(client: Client, found: Sequence[Object]) -> list[bool]:
     return results
 
 
-async def _remove_companions(client: Client, resource: Resource, namespace: str | None, *, of: str = "") -> None:
-    """Remove the routes of Upkeep's own beside one target, or beside all."""
+async def _remove_companions(client: Client, resource: Resource, namespace: str | None, *, of: str = "") -> int:
+    """Remove the routes of Upkeep's own beside one target, or beside all; returns how many pages lay over targets."""
+    pages = 0
     for item in await companions_in(client, resource, namespace):
         if of not in {"", companion_target(item)}:
             continue
@@ -83,6 +92,8 @@ async def _remove_companions(client: Client, resource: Resource, namespace: str 
             await client.delete(resource, metadata["namespace"], metadata["name"], uid=metadata["uid"])
             title = f"{resource.kind} {metadata['namespace']}/{metadata['name']}"
             sys.stdout.write(f"{title}: removed, beside {companion_target(item)}\n")
+            pages += metadata["labels"][MODE_LABEL] == OVERLAY
+    return pages
 
 
 async def _restore_one(client: Client, item: Object) -> bool:

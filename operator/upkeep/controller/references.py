@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from upkeep.api.selector import LabelSelector
-from upkeep.api.window import Request, Target, TaskState, Watch, WindowKind
+from upkeep.api.window import Request, Strategy, Target, TaskState, Watch, WindowKind
 from upkeep.cluster.resources import BACKUPS, TARGETS, TASKS, WINDOWS, Resource
 from upkeep.domain.binding import located
 from upkeep.domain.instants import read_instant, write_instant
@@ -130,9 +130,17 @@ def selectors_of(resource: Mapping[str, Any]) -> list[tuple[str, str]]:
 def companion_kinds(resource: Mapping[str, Any]) -> frozenset[str]:
     """Kinds of which a window may have routes of its own beside its targets; none where it makes no such routes."""
     mode, occurrence = _mapping(_mapping(resource.get("spec")).get("maintenanceMode")), occurrence_of(resource)
-    if not mode.get("bypass") and not occurrence.get("companions"):
+    made = mode.get("bypass") or mode.get("strategy") == Strategy.OVERLAY
+    if not made and not occurrence.get("companions"):
         return frozenset()
     return frozenset({kind for kind, _ in (*targets_of(resource), *selectors_of(resource))})
+
+
+def asks_for_classes(resource: Mapping[str, Any]) -> bool:
+    """Whether it matters to a window by what the Ingresses of its namespace are served."""
+    mode = _mapping(_mapping(resource.get("spec")).get("maintenanceMode"))
+    kinds = {_mapping(target).get("kind", DEFAULT_KIND) for target in _targets(resource)}
+    return mode.get("strategy") == Strategy.OVERLAY and DEFAULT_KIND in kinds
 
 
 def branding_of(resource: Mapping[str, Any]) -> str | None:

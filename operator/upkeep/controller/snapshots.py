@@ -96,6 +96,7 @@ class Snapshots:
             busy=frozenset(name for name, task in present.items() if self._busy(task, uid)),
             targets=targets.found,
             companions=targets.companions,
+            ingress_classes=targets.ingress_classes,
             unknown_kinds=targets.unknown_kinds,
             page_service=page,
             page_ready=ready,

@@ -14,7 +14,7 @@ from itertools import product
 from upkeep.cluster.cache import Cache, Key, key_of
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import ApiError, ConflictError, NotFoundError
-from upkeep.cluster.resources import INGRESSES, ROUTES, WINDOWS, Resource
+from upkeep.cluster.resources import INGRESSES, ROUTES, TARGETS, WINDOWS, Resource
 from upkeep.controller.apply import Applier
 from upkeep.controller.metrics import Metrics
 from upkeep.controller.snapshots import Snapshots
@@ -84,7 +84,7 @@ class Sweep:
 
     async def _remove_companions(self, live: frozenset[str]) -> None:
         """Routes of our own go with their window; this is for one whose window has lost sight of them."""
-        for resource, namespace in product(ROUTES, self._namespaces):
+        for resource, namespace in product(TARGETS.values(), self._namespaces):
             try:
                 for item in await companions_in(self._client, resource, namespace):
                     await self._remove_companion(resource, item, live)

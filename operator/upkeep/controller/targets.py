@@ -10,8 +10,8 @@ from typing import Final
 
 from upkeep.cluster.client import Client, Object
 from upkeep.cluster.errors import NotFoundError
-from upkeep.cluster.resources import ROUTES, TARGETS, Resource
-from upkeep.controller.references import companion_kinds, selectors_of, targets_of
+from upkeep.cluster.resources import INGRESS_CLASSES, ROUTES, TARGETS, Resource
+from upkeep.controller.references import asks_for_classes, companion_kinds, selectors_of, targets_of
 from upkeep.domain.identity import OWNER_UID_LABEL
 from upkeep.domain.maintenance import MODE_LABEL, PURPOSES, is_companion
 from upkeep.domain.window import TargetRef
@@ -31,11 +31,13 @@ class Targets:
     Attributes:
         found: what exists.
         companions: routes of our own beside it.
+        ingress_classes: the controller of each IngressClass, by its name, where that matters.
         unknown_kinds: kinds that were asked for, and that the cluster does not know.
     """
 
     found: Mapping[TargetRef, Object]
     companions: Mapping[TargetRef, Object]
+    ingress_classes: Mapping[str, str]
     unknown_kinds: frozenset[str]
 
 
@@ -69,7 +71,13 @@ async def read_targets(client: Client, window: Object) -> Targets:
         for item in await companions_in(client, TARGETS[kind], namespace, owner=window["metadata"]["uid"])
     ]
     beside = {TargetRef(item["kind"], item["metadata"]["name"]): item for item in companions}
-    return Targets(found=found, companions=beside, unknown_kinds=frozenset(unknown))
+    classes = await _classes(client) if asks_for_classes(window) else {}
+    return Targets(found=found, companions=beside, ingress_classes=classes, unknown_kinds=frozenset(unknown))
+
+
+async def _classes(client: Client) -> dict[str, str]:
+    listed = [item async for item in _listed(client, INGRESS_CLASSES, None, "")]
+    return {item["metadata"]["name"]: str((item.get("spec") or {}).get("controller", "")) for item in listed}
 
 
 async def companions_in(client: Client, resource: Resource, namespace: str | None, *, owner: str = "") -> list[Object]:

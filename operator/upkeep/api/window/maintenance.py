@@ -73,6 +73,7 @@ class Strategy(StrEnum):
     """How a target is put into maintenance mode."""
 
     BACKEND_SWAP = "BackendSwap"
+    OVERLAY = "Overlay"
     ANNOTATIONS = "Annotations"
 
 
@@ -94,7 +95,8 @@ class MaintenanceMode(Model):
     targets: Annotated[list[Target], Field(min_length=1, max_length=1000)]
     """The Ingresses and routes."""
     strategy: Strategy = Strategy.BACKEND_SWAP
-    """BackendSwap: every backend is replaced by the page, which works with every controller. Annotations: only the
+    """BackendSwap: every backend is replaced by the page, which works with every controller. Overlay: a route of
+    Upkeep's own comes first and leads to the page, and the targets are not touched, for Traefik. Annotations: only the
     annotations below are set, for controllers that have a maintenance mode of their own."""
     annotations: Annotated[dict[AnnotationKey, AnnotationValue], Field(max_length=16)] = Field(default_factory=dict)
     """What the strategy Annotations sets on every target; afterwards they are what they were."""
@@ -109,7 +111,7 @@ class MaintenanceMode(Model):
     @classmethod
     def rules(cls) -> Sequence[Rule]:
         """Annotations belong to their strategy, and must not smuggle in a configuration; a page or a backend."""
-        return (_WITH_ANNOTATIONS, _NO_SNIPPETS, _PAGE_OR_BACKEND, _PASSES, _PASSES_ROUTES)
+        return (_WITH_ANNOTATIONS, _NO_SNIPPETS, _PAGE_OR_BACKEND, _PASSES, _PASSES_ROUTES, _OVERLAYS)
 
     @model_validator(mode="after")
     def _sets_what_it_may(self) -> Self:
@@ -127,6 +129,12 @@ class MaintenanceMode(Model):
             raise ValueError(_PASSES["message"])
         if self.bypass and any(target.kind == "Ingress" for target in self.targets):
             raise ValueError(_PASSES_ROUTES["message"])
+        return self
+
+    @model_validator(mode="after")
+    def _lies_over_what_has_a_priority(self) -> Self:
+        if self.strategy is Strategy.OVERLAY and any(target.kind == "HTTPRoute" for target in self.targets):
+            raise ValueError(_OVERLAYS["message"])
         return self
 
 
@@ -152,4 +160,8 @@ _PASSES_ROUTES: Final[Rule] = {
     "rule": "!has(self.bypass) || self.targets.all(each, each.kind != 'Ingress')",
     "message": "an Ingress cannot tell testers from users, for it matches no headers: leave out bypass, or lead to the "
     "application by an HTTPRoute or an IngressRoute and name that",
+}
+_OVERLAYS: Final[Rule] = {
+    "rule": "self.strategy != 'Overlay' || self.targets.all(each, each.kind != 'HTTPRoute')",
+    "message": "an HTTPRoute has no priority by which a page could lie over it: use the strategy BackendSwap for it",
 }

@@ -12,6 +12,7 @@ from upkeep.domain.maintenance.backend import DEFAULT_KIND
 from upkeep.domain.maintenance.bypass import bypass
 from upkeep.domain.maintenance.companion import (
     BYPASS,
+    OVERLAY,
     PURPOSES,
     Companion,
     companion_target,
@@ -20,6 +21,7 @@ from upkeep.domain.maintenance.companion import (
     outlived,
 )
 from upkeep.domain.maintenance.comparison import semantically_equal
+from upkeep.domain.maintenance.overlay import overlays
 from upkeep.domain.maintenance.ownership import forget_ownership
 from upkeep.domain.maintenance.patch import Patch
 from upkeep.domain.maintenance.record import (
@@ -39,6 +41,7 @@ __all__ = [
     "DEFAULT_KIND",
     "GRACE",
     "MODE_LABEL",
+    "OVERLAY",
     "PURPOSES",
     "UNDO_ANNOTATION",
     "UNTIL_ANNOTATION",
@@ -56,6 +59,7 @@ __all__ = [
     "holders",
     "is_companion",
     "outlived",
+    "overlays",
     "refusal",
     "release",
     "semantically_equal",

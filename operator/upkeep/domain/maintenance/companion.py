@@ -20,7 +20,9 @@ from upkeep.domain.maintenance.record import UNTIL_ANNOTATION, WINDOW_ANNOTATION
 
 BYPASS: Final = "bypass"
 """The value of `MODE_LABEL` on a route by which testers reach the application."""
-PURPOSES: Final = frozenset({BYPASS})
+OVERLAY: Final = "overlay"
+"""Likewise, on one by which users reach the page."""
+PURPOSES: Final = frozenset({BYPASS, OVERLAY})
 TARGET_ANNOTATION: Final = "upkeep.dev/companion-of"
 """Kind and name of the target that it stands beside."""
 CONTENT_ANNOTATION: Final = "upkeep.dev/content"
@@ -40,6 +42,7 @@ class Companion:
         purpose: one of `PURPOSES`.
         spec: of the route.
         annotations: what its controller reads besides.
+        part: which one of several with one purpose.
     """
 
     kind: str
@@ -48,10 +51,11 @@ class Companion:
     purpose: str
     spec: Mapping[str, Any]
     annotations: Mapping[str, str] = field(default_factory=dict)
+    part: str = ""
 
     def name(self, window: Identity) -> str:
         """What it is called: the same for the same window and target."""
-        seed = f"{window.uid}/{self.kind}/{self.target}/{self.purpose}"
+        seed = f"{window.uid}/{self.kind}/{self.target}/{self.purpose}{self.part}"
         digest = hashlib.sha256(seed.encode()).hexdigest()[:_DIGEST_LENGTH]
         slug = self.target[:_SLUG_LENGTH].strip("-.").replace(".", "-")
         return f"upkeep-{self.purpose}-{slug}-{digest}"

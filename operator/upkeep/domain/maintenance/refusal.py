@@ -89,7 +89,7 @@ def refusal(item: Mapping[str, Any], *, swaps: bool = True, redirects: bool = Fa
         return lost_record(item)
     annotations: Mapping[str, str] = item["metadata"].get("annotations") or {}
     protocol = _unspeakable(titled(item), annotations) if kind_of(item) == INGRESS.kind and not redirects else None
-    return lost_record(item) or protocol or _nothing_to_swap(item)
+    return lost_record(item) or protocol or nothing_to_swap(item)
 
 
 def lost_record(item: Mapping[str, Any]) -> Refusal | None:
@@ -136,7 +136,8 @@ def _is_foreign(key: str, value: str) -> bool:
     return plain is not None and value not in plain
 
 
-def _nothing_to_swap(item: Mapping[str, Any]) -> Refusal | None:
+def nothing_to_swap(item: Mapping[str, Any]) -> Refusal | None:
+    """That an object has no backend of an application."""
     if any(slot.swappable for slot in slots(item)):
         return None
     return Refusal(

@@ -6,7 +6,7 @@ from typing import Final
 
 from upkeep.api.window import Overrun, TargetState, WindowPhase
 from upkeep.domain.account import Cause, record
-from upkeep.domain.decision import Decision, HoldFinalizer, RemovePage
+from upkeep.domain.decision import Decision, HoldFinalizer, PlaceCompanion, RemovePage
 from upkeep.domain.instants import read_optional, write_instant
 from upkeep.domain.window.mode import ModeStep, leave
 from upkeep.domain.window.outcome import Ending, result
@@ -28,6 +28,8 @@ def closed(stage: Stage, ending: Ending | Cause) -> Stage:
     """
     step = leave(stage.snapshot, tuple(stage.current.targets))
     stage = replace(stage.becoming(targets=step.targets), events=(*stage.events, *step.events))
+    # What was there before a crash in the middle of this must not come back.
+    stage = replace(stage, actions=tuple(each for each in stage.actions if not isinstance(each, PlaceCompanion)))
     if not step.done:
         phase = WindowPhase.VERIFYING if stage.is_open_to_users else WindowPhase.PREPARING
         return replace(stage, phase=stage.phase or phase).doing(*step.writes).waking(stage.now)

@@ -3,9 +3,18 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from upkeep.api.window import MaintenanceMode
+from upkeep.api.window import MaintenanceMode, Strategy
 from upkeep.domain.decision import PatchTarget, PlaceCompanion, RemoveCompanion
-from upkeep.domain.maintenance import Companion, Refusal, bypass, is_companion
+from upkeep.domain.maintenance import (
+    MODE_LABEL,
+    OVERLAY,
+    Companion,
+    Refusal,
+    bypass,
+    companion_target,
+    is_companion,
+    overlays,
+)
 from upkeep.domain.window.snapshot import Manifest, TargetRef, WindowSnapshot
 
 CompanionWrite = PatchTarget | PlaceCompanion | RemoveCompanion
@@ -13,12 +22,33 @@ CompanionWrite = PatchTarget | PlaceCompanion | RemoveCompanion
 
 def has_companions(mode: MaintenanceMode | None) -> bool:
     """Whether a maintenance mode makes routes of its own."""
-    return mode is not None and mode.bypass is not None
+    return mode is not None and (mode.bypass is not None or mode.strategy is Strategy.OVERLAY)
 
 
-def companion(mode: MaintenanceMode, item: Manifest) -> Companion | Refusal | None:
-    """What stands beside a target, or why nothing can; None where nothing should."""
-    return bypass(item, mode.bypass) if mode.bypass else None
+def companions(
+    snapshot: WindowSnapshot, mode: MaintenanceMode, item: Manifest, port: int
+) -> tuple[Companion, ...] | Refusal:
+    """What stands beside a target, in the order in which to make it, or why nothing can."""
+    past = bypass(item, mode.bypass) if mode.bypass else None
+    if isinstance(past, Refusal):
+        return past
+    over: tuple[Companion, ...] | Refusal = ()
+    if mode.strategy is Strategy.OVERLAY:
+        over = overlays(item, snapshot.page_service, port, snapshot.ingress_classes)
+    if isinstance(over, Refusal):
+        return over
+    # Before users meet the page, so that there is no moment at which nobody can pass.
+    return (*((past,) if past else ()), *over)
+
+
+def overlaid(snapshot: WindowSnapshot, ref: TargetRef | None = None) -> bool:
+    """Whether a page of this window lies over a target, or over any."""
+    return any(
+        item["metadata"]["labels"][MODE_LABEL] == OVERLAY
+        and is_companion(item, of=snapshot.identity.uid)
+        and (ref is None or companion_target(item) == f"{ref.kind}/{ref.name}")
+        for item in snapshot.companions.values()
+    )
 
 
 def placed(snapshot: WindowSnapshot, wanted: Companion, until: datetime) -> list[CompanionWrite]:

@@ -11,6 +11,7 @@ from upkeep.domain.decision import Announce, EventType, PatchTarget
 from upkeep.domain.maintenance import (
     Companion,
     Holder,
+    Patch,
     Refusal,
     UndoRecordError,
     forget_ownership,
@@ -20,7 +21,7 @@ from upkeep.domain.maintenance import (
     swap,
 )
 from upkeep.domain.window.backend import backend_problem
-from upkeep.domain.window.companions import CompanionWrite, companion, placed, removed
+from upkeep.domain.window.companions import CompanionWrite, companions, overlaid, placed, removed
 from upkeep.domain.window.snapshot import Manifest, TargetRef, WindowSnapshot
 
 PAGE_PORT: Final = 80
@@ -109,32 +110,30 @@ def enter(
     targets: list[TargetStatus] = list(gone.targets)
     writes: list[CompanionWrite] = list(gone.writes)
     events: list[Announce] = list(gone.events)
-    companions: list[Companion] = []
+    kept: list[Companion] = []
     for ref in wanted:
         item, status = snapshot.targets.get(ref), known.get(ref)
         if item is None:
             targets.append(_missing(snapshot, ref))
             continue
-        if opened and status and not _joins(status, item) and not _held(item, identity.uid):
+        present = _held(item, identity.uid) or overlaid(snapshot, ref)
+        if opened and status and not _joins(status, item) and not present:
             targets.append(_taken_off(ref, status))
             continue
-        answer, beside = swap(item, holder, _annotations(mode)), companion(mode, item)
+        answer, beside = _entrance(mode, item, holder), companions(snapshot, mode, item, PAGE_PORT)
         if isinstance(answer, Refusal) or isinstance(beside, Refusal):
-            refused = answer if isinstance(answer, Refusal) else beside
-            message = refused.message if isinstance(refused, Refusal) else ""
-            targets.append(_status(ref, TargetState.REFUSED, message))
+            refused = [each.message for each in (answer, beside) if isinstance(each, Refusal)]
+            targets.append(_status(ref, TargetState.REFUSED, refused[0]))
             if opened and status != targets[-1]:
-                events.append(_warning("TargetRefused", message))
+                events.append(_warning("TargetRefused", targets[-1].message))
             continue
         held = _status(ref, TargetState.MAINTENANCE)
         targets.append(held.model_copy(update={"uid": item["metadata"].get("uid", "")}))
-        if beside is not None:
-            # Before the target leads to the page, so that there is no moment at which nobody can pass.
-            companions.append(beside)
-            writes += placed(snapshot, beside, until)
+        kept += beside
+        writes += (write for each in beside for write in placed(snapshot, each, until))
         if answer is not None:
             writes.append(PatchTarget(kind=ref.kind, name=ref.name, patch=answer))
-    writes += removed(snapshot, but=companions)
+    writes += removed(snapshot, but=kept)
     return ModeStep(targets=tuple(targets), writes=tuple(writes), events=tuple(events))
 
 
@@ -186,7 +185,7 @@ def seen_by_users(snapshot: WindowSnapshot) -> str | None:
     uid = snapshot.identity.uid
     held = [holder for item in snapshot.targets.values() for holder in _holders(item) if holder.uid == uid]
     if not held:
-        return None
+        return "users see the maintenance page" if overlaid(snapshot) else None
     away = next((holder for holder in held if holder.redirects), None)
     return f"users are sent to Service {away.service}:{away.port}" if away else "users see the maintenance page"
 
@@ -200,13 +199,24 @@ def _resolved(snapshot: WindowSnapshot, mode: MaintenanceMode, target: Target) -
     if target.name is not None:
         yield TargetRef(target.kind, target.name)
         return
-    uid, swaps = snapshot.identity.uid, mode.strategy is Strategy.BACKEND_SWAP
+    uid, swaps = snapshot.identity.uid, mode.strategy is not Strategy.ANNOTATIONS
     for ref, item in snapshot.targets.items():
         if ref.kind != target.kind:
             continue
         # Redirects and the challenges of certificate authorities are often labelled like what they belong to.
-        if _held(item, uid) or (_selects(target, ref, item) and not (swaps and _has_nothing_to_swap(item))):
+        if (
+            _held(item, uid)
+            or overlaid(snapshot, ref)
+            or (_selects(target, ref, item) and not (swaps and _has_nothing_to_swap(item)))
+        ):
             yield ref
+
+
+def _entrance(mode: MaintenanceMode, item: Manifest, holder: Holder) -> Patch | Refusal | None:
+    """What to write to a target itself, or why that must not be; None where there is nothing to write."""
+    if mode.strategy is Strategy.OVERLAY:
+        return release(item, holder.uid).patch
+    return swap(item, holder, _annotations(mode))
 
 
 def _annotations(mode: MaintenanceMode) -> Mapping[str, str] | None:
@@ -246,12 +256,14 @@ def _surveyed(snapshot: WindowSnapshot, mode: MaintenanceMode, ref: TargetRef) -
     item = snapshot.targets.get(ref)
     if item is None:
         return _missing(snapshot, ref)
-    try:
-        holders(item)
-    except UndoRecordError as error:
-        return _status(ref, TargetState.REFUSED, str(error))
-    problem = refusal(item, swaps=mode.strategy is Strategy.BACKEND_SWAP, redirects=mode.backend is not None)
-    if problem is None and isinstance(beside := companion(mode, item), Refusal):
+    problem = None
+    if mode.strategy is not Strategy.OVERLAY:
+        try:
+            holders(item)
+        except UndoRecordError as error:
+            return _status(ref, TargetState.REFUSED, str(error))
+        problem = refusal(item, swaps=mode.strategy is Strategy.BACKEND_SWAP, redirects=mode.backend is not None)
+    if problem is None and isinstance(beside := companions(snapshot, mode, item, PAGE_PORT), Refusal):
         problem = beside
     return _status(ref, TargetState.REFUSED, problem.message) if problem else _status(ref, TargetState.NORMAL)
 

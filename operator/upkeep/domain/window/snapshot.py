@@ -36,6 +36,7 @@ class WindowSnapshot:
         targets: what it names or selects for its maintenance mode, and what it may hold, as far as it exists; read just
             now.
         companions: routes of Upkeep's own beside its targets, as far as there may be any; read just now.
+        ingress_classes: the controller of each IngressClass of the cluster, by its name, where that matters.
         unknown_kinds: kinds of targets that this cluster does not know.
         page_service: name of its page's Service.
         page_ready: whether the page, or the Service in its place, answers; None where nobody looked.
@@ -57,6 +58,7 @@ class WindowSnapshot:
     busy: frozenset[str]
     targets: Mapping[TargetRef, Manifest]
     companions: Mapping[TargetRef, Manifest] = field(default_factory=dict)
+    ingress_classes: Mapping[str, str] = field(default_factory=dict)
     unknown_kinds: frozenset[str] = frozenset()
     page_service: str
     page_ready: bool | None

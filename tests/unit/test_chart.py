@@ -42,7 +42,10 @@ IN_WATCHED_NAMESPACES: Final = {
         "configmaps": {"get", "create", "patch", "delete"},
         "events": {"create"},
     },
-    "networking.k8s.io": {"ingresses": {"get", "list", "watch", "patch"}},
+    "networking.k8s.io": {
+        "ingresses": {"get", "list", "watch", "create", "patch", "delete"},
+        "ingressclasses": {"list"},
+    },
     "gateway.networking.k8s.io": {"httproutes": {"get", "list", "watch", "create", "patch", "delete"}},
     "traefik.io": {"ingressroutes": {"get", "list", "watch", "create", "patch", "delete"}},
     "apps": {"deployments": {"get", "create", "patch", "delete"}},

@@ -65,6 +65,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   # create, delete: an Ingress over it, by which its users reach the page.
   resources: [ingresses]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  # Which Ingresses Traefik serves. Classes belong to no namespace: in a Role this has no effect, and names must do.
+  resources: [ingressclasses]
+  verbs: [list]
 - apiGroups: [gateway.networking.k8s.io]
   # The same, where the cluster knows the kind.
   resources: [httproutes]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from upkeep.cluster.client import Client, Object
-from upkeep.cluster.errors import NotFoundError
+from upkeep.cluster.errors import ForbiddenError, NotFoundError
 from upkeep.cluster.resources import INGRESS_CLASSES, ROUTES, TARGETS, Resource
 from upkeep.controller.references import asks_for_classes, companion_kinds, selectors_of, targets_of
 from upkeep.domain.identity import OWNER_UID_LABEL
-from upkeep.domain.maintenance import MODE_LABEL, PURPOSES, is_companion
+from upkeep.domain.maintenance import MODE_LABEL, PURPOSES, TRAEFIK, TRAEFIK_CLASS, is_companion
 from upkeep.domain.window import TargetRef
 
 IN_MAINTENANCE: Final = f"{MODE_LABEL}=on"
@@ -76,7 +76,14 @@ async def read_targets(client: Client, window: Object) -> Targets:
 
 
 async def _classes(client: Client) -> dict[str, str]:
-    listed = [item async for item in _listed(client, INGRESS_CLASSES, None, "")]
+    """The controller of each IngressClass.
+
+    Who has rights in some namespaces only may not ask, for classes belong to none: Traefik's is known by its usual name.
+    """
+    try:
+        listed = [item async for item in _listed(client, INGRESS_CLASSES, None, "")]
+    except ForbiddenError:
+        return {TRAEFIK_CLASS: TRAEFIK}
     return {item["metadata"]["name"]: str((item.get("spec") or {}).get("controller", "")) for item in listed}
 
 

@@ -21,7 +21,7 @@ from upkeep.domain.maintenance.companion import (
     outlived,
 )
 from upkeep.domain.maintenance.comparison import semantically_equal
-from upkeep.domain.maintenance.overlay import overlays
+from upkeep.domain.maintenance.overlay import TRAEFIK, TRAEFIK_CLASS, overlays
 from upkeep.domain.maintenance.ownership import forget_ownership
 from upkeep.domain.maintenance.patch import Patch
 from upkeep.domain.maintenance.record import (
@@ -43,6 +43,8 @@ __all__ = [
     "MODE_LABEL",
     "OVERLAY",
     "PURPOSES",
+    "TRAEFIK",
+    "TRAEFIK_CLASS",
     "UNDO_ANNOTATION",
     "UNTIL_ANNOTATION",
     "WINDOW_ANNOTATION",

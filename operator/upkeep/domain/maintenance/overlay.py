@@ -20,8 +20,8 @@ from upkeep.domain.maintenance.refusal import Refusal, nothing_to_swap
 
 TRAEFIK: Final = "traefik.io/ingress-controller"
 """The `controller` of Traefik's IngressClasses."""
-_DEFAULT_CLASS: Final = "traefik"
-"""By which Traefik knows an Ingress that has its class in an annotation."""
+TRAEFIK_CLASS: Final = "traefik"
+"""Its usual name, and by which Traefik knows an Ingress that has its class in an annotation."""
 _ROUTER: Final = "traefik.ingress.kubernetes.io/router."
 PRIORITY: Final = f"{_ROUTER}priority"
 _MATCHER: Final = f"{_ROUTER}pathmatcher"
@@ -56,7 +56,7 @@ def overlays(
 def _foreign(ingress: Mapping[str, Any], classes: Mapping[str, str]) -> Refusal | None:
     annotations: Mapping[str, str] = ingress["metadata"].get("annotations") or {}
     name = (ingress.get("spec") or {}).get("ingressClassName")
-    ours = classes.get(name) == TRAEFIK if name else annotations.get(CLASS_ANNOTATION) == _DEFAULT_CLASS
+    ours = classes.get(name) == TRAEFIK if name else annotations.get(CLASS_ANNOTATION) == TRAEFIK_CLASS
     if ours:
         return None
     known = f"its class is {name!r}" if name else "it has no ingressClassName"

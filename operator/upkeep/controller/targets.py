@@ -78,7 +78,7 @@ async def read_targets(client: Client, window: Object) -> Targets:
 async def _classes(client: Client) -> dict[str, str]:
     """The controller of each IngressClass.
 
-    Who has rights in some namespaces only may not ask, for classes belong to none: Traefik's is known by its usual name.
+    Who has rights in some namespaces only may not ask, for classes belong to none: Traefik's has its usual name then.
     """
     try:
         listed = [item async for item in _listed(client, INGRESS_CLASSES, None, "")]

@@ -88,7 +88,7 @@ def _ingress_route(item: Mapping[str, Any], passing: Bypass, real: Mapping[str, 
     for route, backend in _served(item, "routes", real):
         plural = "s" if route.get("syntax") == "v2" else ""
         matcher = f"Header{plural}" if demand["type"] == "Exact" else f"Header{plural}Regexp"
-        match = f"({route['match']}) && {matcher}(`{demand['name']}`, `{demand['value']}`)"
+        match = f"({route.get('match', '')}) && {matcher}(`{demand['name']}`, `{demand['value']}`)"
         routes.append({**route, "match": match, "priority": rank(route) + _AHEAD, "services": backend})
     return _beside(item, {**item["spec"], "routes": routes})
 

@@ -72,7 +72,7 @@ def _over_routes(item: Mapping[str, Any], page: Backend) -> Companion:
     routes = [
         {
             **route,
-            "match": f"({route['match']}) && !PathPrefix(`{ACME_PATH}/`)",
+            "match": f"({route.get('match', '')}) && !PathPrefix(`{ACME_PATH}/`)",
             "priority": rank(route) + 1,
             "services": page,
         }

@@ -44,8 +44,8 @@ def companions(
 def overlaid(snapshot: WindowSnapshot, ref: TargetRef | None = None) -> bool:
     """Whether a page of this window lies over a target, or over any."""
     return any(
-        item["metadata"]["labels"][MODE_LABEL] == OVERLAY
-        and is_companion(item, of=snapshot.identity.uid)
+        is_companion(item, of=snapshot.identity.uid)
+        and item["metadata"]["labels"][MODE_LABEL] == OVERLAY
         and (ref is None or companion_target(item) == f"{ref.kind}/{ref.name}")
         for item in snapshot.companions.values()
     )

@@ -157,11 +157,11 @@ _PASSES: Final[Rule] = {
     "message": "Upkeep shows no page that testers could pass by, with the strategy Annotations: leave out bypass",
 }
 _PASSES_ROUTES: Final[Rule] = {
-    "rule": "!has(self.bypass) || self.targets.all(each, each.kind != 'Ingress')",
+    "rule": "!has(self.bypass) || self.targets.all(each, has(each.kind) && each.kind != 'Ingress')",
     "message": "an Ingress cannot tell testers from users, for it matches no headers: leave out bypass, or lead to the "
     "application by an HTTPRoute or an IngressRoute and name that",
 }
 _OVERLAYS: Final[Rule] = {
-    "rule": "self.strategy != 'Overlay' || self.targets.all(each, each.kind != 'HTTPRoute')",
+    "rule": "self.strategy != 'Overlay' || self.targets.all(each, !has(each.kind) || each.kind != 'HTTPRoute')",
     "message": "an HTTPRoute has no priority by which a page could lie over it: use the strategy BackendSwap for it",
 }

@@ -72,6 +72,12 @@ _CASES = [
     ("httpCheck", {"url": "http://user:password@shop/"}, "should match pattern"),
     ("httpCheck", {"url": "http://"}, "should match pattern"),
     ("httpCheck", {"url": "http://shop/a b"}, "should match pattern"),
+    ("httpHeaders", {"url": "http://user:password@shop/"}, "should match pattern"),
+    ("httpHeaders", {"url": "http://shop/", "ignore": ["Server"]}, "'Permissions-Policy'"),
+    ("tcpCheck", {"host": "shop", "port": 0}, "greater than or equal to 1"),
+    ("tcpCheck", {"host": "-shop", "port": 80}, "should match pattern"),
+    ("tcpCheck", {"host": "shop; DROP", "port": 80}, "should match pattern"),
+    ("tcpCheck", {"host": "shop", "port": 80, "warningMilliseconds": 2000}, "criticalMilliseconds must not be below"),
 ]
 
 
@@ -123,6 +129,8 @@ def test_a_mistake_is_explained(name: str, parameters: dict[str, Any], message: 
         ("httpWarm", {"connection": "shop", "paths": ["/", "/products?page=1"], "requestsPerSecond": 0.5}),
         ("httpCheck", {"url": "https://shop.shop.svc:8443/health?deep=1#top", "criticalAfter": "1m", "samples": 50}),
         ("httpCheck", {"url": "http://[::1]:8080"}),
+        ("httpHeaders", {"url": "https://shop/", "ignore": ["Strict-Transport-Security", "Permissions-Policy"]}),
+        ("tcpCheck", {"host": "2001:db8::1", "port": 65535, "samples": 50}),
     ],
 )
 def test_what_is_right_survives_the_way_to_the_job(name: str, parameters: dict[str, Any]) -> None:

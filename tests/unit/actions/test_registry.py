@@ -30,6 +30,7 @@ def test_the_actions_are_there() -> None:
         "certificateExpiry",
         "httpCheck",
         "kubernetesRestart",
+        "httpHeaders",
         "httpWarm",
         "postgresBloat",
         "postgresDeadTuples",
@@ -43,6 +44,7 @@ def test_the_actions_are_there() -> None:
         "redisRewriteAof",
         "redisSlowlog",
         "redisStaleKeys",
+        "tcpCheck",
     }
 
 

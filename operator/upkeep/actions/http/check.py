@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Duration, Rule, format_duration
-from upkeep.actions.http.session import CONNECT_SECONDS, explained, trust
+from upkeep.actions.http.session import CONNECT_SECONDS, PageURL, explained, shown, trust
 from upkeep.actions.percentile import percentile
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class HttpCheck(Action):
     action_name: ClassVar[str] = "httpCheck"
     check: ClassVar[bool] = True
 
-    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+([/?#][^\s]*)?$")]
+    url: PageURL
     """What to request, for example `http://shop.shop.svc/healthz`; without user name and password."""
     method: HTTPMethod = HTTPMethod.GET
     """GET or HEAD."""
@@ -97,11 +97,6 @@ class HttpCheck(Action):
         if self.body_contains is not None and self.method is HTTPMethod.HEAD:
             raise ValueError(_NO_BODY)
         return self
-
-    @property
-    def shown(self) -> str:
-        """The URL without its query, for messages."""
-        return self.url.partition("?")[0].partition("#")[0]
 
     async def run(self, context: Context) -> Result:
         """Request and compare. An answer that is not as expected is a failed result, not an exception."""
@@ -155,18 +150,18 @@ class HttpCheck(Action):
         if faults:
             reason = faults.most_common(1)[0][0]
             of_all = f" ({failed} of {len(samples)} requests)" if len(samples) > 1 else ""
-            message = f"{self.method} {self.shown}: {reason}{of_all}"
+            message = f"{self.method} {shown(self.url)}: {reason}{of_all}"
             finding = Finding(
                 check_id="http.check",
                 severity=Severity.CRITICAL,
-                object=self.shown,
+                object=shown(self.url),
                 observed=failed,
                 threshold=1,
                 unit="requests",
                 recommendation=reason,
             )
             return Result(outcome=Outcome.FAILED, message=message, findings=[finding], metrics=metrics)
-        message = f"{self.method} {self.shown}: {self.expected_status} as expected, p95 {p95:.3f} s"
+        message = f"{self.method} {shown(self.url)}: {self.expected_status} as expected, p95 {p95:.3f} s"
         return Result(outcome=Outcome.OK, message=message, findings=self._slowness(p95), metrics=metrics)
 
     def _slowness(self, p95: float) -> list[Finding]:
@@ -179,7 +174,7 @@ class HttpCheck(Action):
             Finding(
                 check_id="http.response-time",
                 severity=severity,
-                object=self.shown,
+                object=shown(self.url),
                 observed=round(p95, 3),
                 threshold=limit.total_seconds(),
                 unit="seconds",

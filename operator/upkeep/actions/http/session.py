@@ -5,7 +5,9 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import Field
 
 from upkeep.actions.connections import HTTPTarget
 from upkeep.actions.contract import ActionError, Context
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 3.0
 """How long a server may take to accept, so that a wrong host shows within five seconds."""
+
+PageURL = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+([/?#][^\s]*)?$")]
+"""An address without user name and password."""
 
 _ADVICE: Final = (
     ("Name or service not known", "no such name in DNS: check the host in url and that the Service exists"),
@@ -60,6 +65,11 @@ def trust(url: str, authority: Path | None = None) -> ssl.SSLContext:
     except ssl.SSLError as error:
         msg = "key 'ca.crt' of the connection's Secret holds no certificate in PEM form: replace it"
         raise ActionError(msg) from error
+
+
+def shown(url: str) -> str:
+    """The URL without its query, for messages."""
+    return url.partition("?")[0].partition("#")[0]
 
 
 def explained(error: "HTTPError") -> str:

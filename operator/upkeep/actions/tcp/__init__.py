@@ -1,0 +1,1 @@
+"""Checks of servers whose protocol Upkeep does not speak."""

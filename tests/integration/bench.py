@@ -63,6 +63,14 @@ class Bench:
             self.secret("shop", **keys)
         return "shop"
 
+    def connect_prometheus(self, url: str, **keys: str) -> str:
+        """The connection `metrics`, with a Secret where keys are given; returns its name."""
+        target = {"url": url} | ({"secretRef": {"name": "metrics-secret"}} if keys else {})
+        self.connections.append(Connection.model_validate({"name": "metrics", "prometheus": target}))
+        if keys:
+            self.secret("metrics", **keys)
+        return "metrics"
+
     def connect_tls(self, *, keys: dict[str, str] | None = None, **target: object) -> str:
         """The connection `site`, with a Secret where keys are given (`tls.crt`, `tls.key`, `ca.crt`)."""
         secret = {"secretRef": {"name": "site-tls"}} if keys is not None else {}

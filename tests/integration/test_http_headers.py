@@ -168,6 +168,14 @@ async def test_a_server_that_is_down_says_what_to_do(bench: Bench) -> None:
     assert step.message.endswith("nothing listens there: check host and port, and that the server runs")
 
 
+@pytest.mark.parametrize("url", ["http://[::1/", f"http://{'x' * 100}.invalid/"])
+async def test_an_address_that_cannot_be_is_refused(bench: Bench, url: str) -> None:
+    step = await bench.step(headers(url))
+    assert step.outcome is Outcome.FAILED
+    assert step.message.startswith(url)
+    assert "unexpected" not in step.message
+
+
 async def test_a_certificate_that_nobody_trusts_is_named(bench: Bench, tmp_path: Path) -> None:
     async with serving(always(page(GOOD)), encryption=self_signed(tmp_path)) as url:
         step = await bench.step(headers(url))

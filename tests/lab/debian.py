@@ -42,6 +42,7 @@ TESTS = {
     "redis-server": "redis-server",
     "restic": "restic",
     "chromium": "chromium",
+    "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
 }
 """What the tests run against outside of the cluster."""

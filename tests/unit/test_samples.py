@@ -165,6 +165,8 @@ def test_tasks_and_policies_name_windows_that_are_there_and_shared_with_them(sam
 
 REFUSED_BY_THE_MODELS: Final = {
     "two-actions-in-a-step",
+    "query-without-threshold",
+    "query-critical-milder",
     "unknown-action",
     "unknown-action-without-field-validation",
     "neither-steps-nor-job",

@@ -93,6 +93,18 @@ class HTTPTarget(ConnectionTarget):
     authentication."""
 
 
+class PrometheusTarget(ConnectionTarget):
+    """A Prometheus, or anything that speaks its API (Thanos, Mimir, VictoriaMetrics)."""
+
+    kind: ClassVar[str] = "prometheus"
+
+    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
+    """Where its user interface is, with its path prefix if it has one, for example `http://prometheus.monitoring:9090`;
+    without user name or password."""
+    secret_ref: SecretReference | None = None
+    """Secret with the keys that an http connection's has. Left out: no authentication."""
+
+
 _SOMETHING: Final = "a tls connection needs a host, a secretRef, or both"
 
 
@@ -136,11 +148,13 @@ class Connection(OneOf):
     """An HTTP server."""
     tls: TLSTarget | None = None
     """A certificate, served or stored."""
+    prometheus: PrometheusTarget | None = None
+    """A Prometheus, or anything that speaks its API (Thanos, Mimir, VictoriaMetrics)."""
 
     @classmethod
     def alternatives(cls) -> Sequence[str]:
         """The kinds of target."""
-        return ("postgres", "redis", "http", "tls")
+        return ("postgres", "redis", "http", "tls", "prometheus")
 
     @property
     def target(self) -> ConnectionTarget:
@@ -150,5 +164,5 @@ class Connection(OneOf):
 
     @property
     def kind(self) -> str:
-        """`postgres`, `redis`, `http` or `tls`."""
+        """`postgres`, `redis`, `http`, `tls` or `prometheus`."""
         return self.chosen()

@@ -77,6 +77,17 @@ _CASES = [
     ("tcpCheck", {"host": "shop", "port": 0}, "greater than or equal to 1"),
     ("tcpCheck", {"host": "-shop", "port": 80}, "should match pattern"),
     ("tcpCheck", {"host": "shop; DROP", "port": 80}, "should match pattern"),
+    ("prometheusQuery", {"connection": "c", "query": "up"}, "say from which value on it is a finding"),
+    ("prometheusQuery", {"connection": "c", "query": "", "warning": 1}, "at least 1 character"),
+    ("prometheusQuery", {"connection": "c", "query": "up", "warning": 2, "critical": 1}, "must not be milder"),
+    (
+        "prometheusQuery",
+        {"connection": "c", "query": "up", "warning": 1, "critical": 2, "when": "Below"},
+        "with when: Below not above it",
+    ),
+    ("alertsFiring", {"connection": "c", "matchers": ["namespace=shop"]}, "should match pattern"),
+    ("alertsFiring", {"connection": "c", "matchers": ['a="b",c="d"']}, "should match pattern"),
+    ("alertsFiring", {"connection": "c", "matchers": ['a="b"} or vector(1) or x{a="b"']}, "should match pattern"),
     ("tcpCheck", {"host": "shop", "port": 80, "warningMilliseconds": 2000}, "criticalMilliseconds must not be below"),
 ]
 
@@ -130,6 +141,10 @@ def test_a_mistake_is_explained(name: str, parameters: dict[str, Any], message: 
         ("httpCheck", {"url": "https://shop.shop.svc:8443/health?deep=1#top", "criticalAfter": "1m", "samples": 50}),
         ("httpCheck", {"url": "http://[::1]:8080"}),
         ("httpHeaders", {"url": "https://shop/", "ignore": ["Strict-Transport-Security", "Permissions-Policy"]}),
+        ("prometheusQuery", {"connection": "c", "query": "up", "warning": 1, "critical": 1}),
+        ("prometheusQuery", {"connection": "c", "query": "up", "critical": 0.5, "warning": 1, "when": "Below"}),
+        ("alertsFiring", {"connection": "c"}),
+        ("alertsFiring", {"connection": "c", "matchers": ['a="b"', r'c!~"d\\.\"e"'], "fails": True}),
         ("tcpCheck", {"host": "2001:db8::1", "port": 65535, "samples": 50}),
     ],
 )

@@ -23,6 +23,7 @@ every_step_action = pytest.mark.parametrize("action", step_actions().values(), i
 
 def test_the_actions_are_there() -> None:
     assert set(actions()) >= {
+        "alertsFiring",
         "backupIntegrity",
         "backupPostgres",
         "backupRestoreTest",
@@ -35,6 +36,7 @@ def test_the_actions_are_there() -> None:
         "postgresBloat",
         "postgresDeadTuples",
         "postgresVacuum",
+        "prometheusQuery",
         "redisConfig",
         "redisHitRatio",
         "redisInfo",
@@ -59,9 +61,7 @@ def test_each_is_found_by_its_key(action: type[Action]) -> None:
 
 @pytest.mark.parametrize("name", ["", "noSuch", "postgresNothing", "os.path", "postgres", "PostgresVacuum", "../etc"])
 def test_what_is_no_key_is_answered_with_those_that_are(name: str) -> None:
-    with pytest.raises(
-        ValueError, match=rf"there is no action '{re.escape(name)}': use one of certificateConsistency, "
-    ):
+    with pytest.raises(ValueError, match=rf"there is no action '{re.escape(name)}': use one of alertsFiring, "):
         find(name)
 
 

@@ -105,7 +105,8 @@ def test_each_default_is_told_in_words_too(schema: Schema) -> None:
         (
             "mt",
             ".spec.connections[]",
-            " + ".join(f"(has(self.{kind}) ? 1 : 0)" for kind in ("postgres", "redis", "http", "tls")) + " == 1",
+            " + ".join(f"(has(self.{kind}) ? 1 : 0)" for kind in ("postgres", "redis", "http", "tls", "prometheus"))
+            + " == 1",
         ),
         ("mt", ".spec.job.env[]", "(has(self.value) ? 1 : 0)"),
         ("mt", ".spec.job.volumes[]", "(has(self.emptyDir) ? 1 : 0)"),

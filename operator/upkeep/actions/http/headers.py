@@ -126,6 +126,9 @@ class HttpHeaders(Action):
         except httpx.HTTPError as error:
             msg = f"{shown(self.url)}: {explained(error)}"
             raise ActionError(msg) from error
+        except httpx.InvalidURL as error:
+            msg = f"{shown(self.url)} cannot be read: {error}: correct url"
+            raise ActionError(msg) from error
 
     def _finding(self, fault: Fault) -> Finding:
         return Finding(

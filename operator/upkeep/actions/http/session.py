@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field
 
-from upkeep.actions.connections import HTTPTarget
+from upkeep.actions.connections import HTTPTarget, PrometheusTarget
 from upkeep.actions.contract import ActionError, Context
 
 if TYPE_CHECKING:
@@ -34,21 +34,27 @@ _ADVICE: Final = (
 
 
 @asynccontextmanager
-async def session(context: Context, name: str, *, seconds: float) -> AsyncIterator["AsyncClient"]:
-    """A client of the connection, whose paths are relative to its url; a request may take so many seconds.
+async def session(
+    context: Context, name: str, *, seconds: float, kind: type[HTTPTarget | PrometheusTarget] = HTTPTarget
+) -> AsyncIterator["AsyncClient"]:
+    """A client of the connection of this kind, whose paths are relative to its url; a request may take so many seconds.
 
     Raises:
-        ActionError: no such connection or Secret, or a Secret without credentials.
+        ActionError: no such connection or Secret, a Secret without credentials, or a url that cannot be read.
     """
     import httpx  # noqa: PLC0415 - a driver is loaded only when an action runs
 
-    target = context.target(name, HTTPTarget)
+    target = context.target(name, kind)
     timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
     authority = context.credentials / name / "ca.crt"
     verify = trust(target.url, authority if authority.is_file() else None)
-    async with httpx.AsyncClient(
-        base_url=target.url, timeout=timeout, verify=verify, trust_env=False, **_credentials(context, name, target)
-    ) as client:
+    credentials = _credentials(context, name, target)
+    try:
+        made = httpx.AsyncClient(base_url=target.url, timeout=timeout, verify=verify, trust_env=False, **credentials)
+    except httpx.InvalidURL as error:
+        msg = f"url of connection {name!r} cannot be read: {error}: correct it"
+        raise ActionError(msg) from error
+    async with made as client:
         yield client
 
 
@@ -79,7 +85,7 @@ def explained(error: "HTTPError") -> str:
     return f"{what}: {advice}"
 
 
-def _credentials(context: Context, name: str, target: HTTPTarget) -> dict[str, Any]:
+def _credentials(context: Context, name: str, target: HTTPTarget | PrometheusTarget) -> dict[str, Any]:
     if target.secret_ref is None:
         return {}
     if (context.credentials / name / "token").is_file():

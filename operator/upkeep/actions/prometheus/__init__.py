@@ -1,0 +1,1 @@
+"""Checks of what Prometheus, or anything that speaks its API, has measured."""

@@ -1,0 +1,168 @@
+"""Asks the HTTP API of Prometheus, version 1, and says what to do where it does not answer.
+
+Nothing that it does not say is taken for good news: whatever stands between a question and its answer makes the step
+`unknown`, but for a question that cannot be understood, which is the task's fault.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from upkeep.actions.connections import PrometheusTarget
+from upkeep.actions.contract import ActionError, Context, UncheckableError
+from upkeep.actions.http.session import explained, session
+from upkeep.actions.text import readable
+
+if TYPE_CHECKING:
+    from httpx import Response
+
+_LIMIT_BYTES: Final = 10 * 1024 * 1024
+_SHOWN_CHARACTERS: Final = 200
+_SHOWN_LABELS: Final = 12
+_NOT_UNDERSTOOD: Final = "bad_data"
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What Prometheus said.
+
+    Attributes:
+        data: the part of the answer that depends on the question.
+        warnings: why it is not the whole answer; empty where it is.
+    """
+
+    data: Mapping[str, Any]
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One series of an instant query: its labels and its value, which may be infinite or not a number."""
+
+    labels: Labels
+    value: float
+
+
+async def ask(context: Context, name: str, path: str, *, parameters: Mapping[str, str], seconds: float) -> Answer:
+    """One question to the API, for example to `query`.
+
+    Raises:
+        ActionError: no such connection or Secret, or Prometheus does not understand the question.
+        UncheckableError: it cannot be reached, refuses the credentials or does not answer.
+    """
+    import httpx  # noqa: PLC0415 - a driver is loaded only when an action runs
+
+    try:
+        async with (
+            asyncio.timeout(seconds),
+            session(context, name, kind=PrometheusTarget, seconds=seconds) as client,
+            client.stream("GET", f"/api/v1/{path}", params=parameters) as response,
+        ):
+            body = await _body(response, name)
+    except (TimeoutError, httpx.TimeoutException) as error:
+        msg = f"{name!r} gives no answer within {seconds:g} s: check that Prometheus runs, and the NetworkPolicies"
+        raise UncheckableError(msg) from error
+    except httpx.HTTPError as error:
+        msg = f"{name!r} cannot be asked: {explained(error)}"
+        raise UncheckableError(msg) from error
+    if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        secret = context.secret_name(name)
+        advice = f"check the keys of Secret {secret!r}" if secret else "name a Secret in secretRef of the connection"
+        msg = f"{name!r} refuses to answer (status {response.status_code}): {advice}"
+        raise UncheckableError(msg)
+    return _read(name, response.status_code, body)
+
+
+async def instant(context: Context, name: str, query: str, *, seconds: float) -> tuple[Sequence[Series], Sequence[str]]:
+    """The series that an instant query gives now, and why these are not all; empty where they are.
+
+    Raises:
+        ActionError: as `ask`; or the query gives what is no number.
+        UncheckableError: as `ask`.
+    """
+    answer = await ask(context, name, "query", parameters={"query": query}, seconds=seconds)
+    match answer.data:
+        case {"resultType": "vector", "result": [*found]}:
+            return [_series(name, each) for each in found], answer.warnings
+        case {"resultType": "scalar", "result": [_, value]}:
+            return [Series(labels={}, value=_number(name, value))], answer.warnings
+        case {"resultType": str(kind)}:
+            msg = (
+                f"the query gives a {readable(kind)}, not numbers of now: use for example rate(…) or last_over_time(…)"
+            )
+            raise ActionError(msg)
+    raise _foreign(name)
+
+
+def in_words(labels: Labels) -> str:
+    """Labels as Prometheus writes them, without the metric's name, short and safe to show."""
+    pairs = sorted((name, value) for name, value in labels.items() if name != "__name__")
+    shown = ", ".join(f'{readable(name)}="{readable(value)}"' for name, value in pairs[:_SHOWN_LABELS])
+    return f"{{{shorten(shown)}}}" if pairs else ""
+
+
+def shorten(text: str) -> str:
+    """The text, cut off where it is too long for a message."""
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+
+
+async def _body(response: "Response", name: str) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > _LIMIT_BYTES:
+            msg = (
+                f"{name!r} answers with more than {_LIMIT_BYTES // 1024**2} MiB: aggregate in the query, or use topk()"
+            )
+            raise UncheckableError(msg)
+    return bytes(body)
+
+
+def _read(name: str, status: int, body: bytes) -> Answer:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        raise _foreign(name, status) from None
+    match found:
+        case {"status": "success", "data": {} as data}:
+            return Answer(data=data, warnings=tuple(_texts(found.get("warnings"))))
+        case {"status": "error", "errorType": str(kind), "error": str(error)}:
+            reason = shorten(readable(error))
+            if kind == _NOT_UNDERSTOOD:
+                msg = f"{name!r} does not understand the question: {reason}: correct the query"
+                raise ActionError(msg)
+            msg = f"{name!r} could not answer: {reason}: try the query in its user interface, and see its log"
+            raise UncheckableError(msg)
+    raise _foreign(name, status)
+
+
+def _texts(found: object) -> Iterator[str]:
+    if isinstance(found, list):
+        yield from (shorten(readable(text)) for text in found if isinstance(text, str))
+
+
+def _series(name: str, found: object) -> Series:
+    match found:
+        case {"metric": {} as labels, "value": [_, value]}:
+            return Series(labels={str(key): str(text) for key, text in labels.items()}, value=_number(name, value))
+        case {"histogram": _}:
+            msg = "the query gives a histogram: make a number of it, for example by histogram_quantile(0.95, …)"
+            raise ActionError(msg)
+    raise _foreign(name)
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        raise _foreign(name) from None
+
+
+def _foreign(name: str, status: int = HTTPStatus.OK) -> UncheckableError:
+    answer = f"{name!r} does not answer as Prometheus does (status {int(status)})"
+    return UncheckableError(f"{answer}: check url, with its path prefix if it has one")

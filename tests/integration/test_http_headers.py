@@ -168,8 +168,8 @@ async def test_a_server_that_is_down_says_what_to_do(bench: Bench) -> None:
     assert step.message.endswith("nothing listens there: check host and port, and that the server runs")
 
 
-@pytest.mark.parametrize("url", ["http://[::1/", f"http://{'x' * 100}.invalid/"])
-async def test_an_address_that_cannot_be_is_refused(bench: Bench, url: str) -> None:
+@pytest.mark.parametrize("url", [f"http://{'x' * 100}.invalid/", "http://größe..invalid/"])
+async def test_a_name_that_cannot_be_is_said(bench: Bench, url: str) -> None:
     step = await bench.step(headers(url))
     assert step.outcome is Outcome.FAILED
     assert step.message.startswith(url)

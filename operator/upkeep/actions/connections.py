@@ -7,12 +7,30 @@ never reach into somebody else's. The Secret is mounted as files and read by the
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from upkeep.actions.fields import LabelName, Model, ObjectName, OneOf, Rule
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def readable_url(url: str) -> str:
+    """The URL, if it can be one: what its pattern cannot say is whether its port and brackets can be.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    try:
+        port = urlsplit(url).port
+    except ValueError as error:
+        msg = f"{url!r} is not a URL: {error}"
+        raise ValueError(msg) from error
+    if port == 0:
+        msg = f"{url!r} is not a URL: there is no port 0"
+        raise ValueError(msg)
+    return url
 
 
 class SecretReference(Model):
@@ -85,7 +103,7 @@ class HTTPTarget(ConnectionTarget):
 
     kind: ClassVar[str] = "http"
 
-    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+$")]
+    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+$"), AfterValidator(readable_url)]
     """Scheme, host and port, for example `http://shop.shop.svc`; without a path, user name or password."""
     secret_ref: SecretReference | None = None
     """Secret with the key `token` (sent as a bearer token), or the keys `username` and `password` (HTTP basic
@@ -98,7 +116,9 @@ class PrometheusTarget(ConnectionTarget):
 
     kind: ClassVar[str] = "prometheus"
 
-    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
+    url: Annotated[
+        str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"), AfterValidator(readable_url)
+    ]
     """Where its user interface is, with its path prefix if it has one, for example `http://prometheus.monitoring:9090`;
     without user name or password."""
     secret_ref: SecretReference | None = None

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from upkeep.actions.connections import HTTPTarget, PrometheusTarget
+from upkeep.actions.connections import HTTPTarget, PrometheusTarget, readable_url
 from upkeep.actions.contract import ActionError, Context
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 3.0
 """How long a server may take to accept, so that a wrong host shows within five seconds."""
 
-PageURL = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+([/?#][^\s]*)?$")]
+PageURL = Annotated[
+    str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+([/?#][^\s]*)?$"), AfterValidator(readable_url)
+]
 """An address without user name and password."""
 
 _ADVICE: Final = (

@@ -195,6 +195,9 @@ REFUSED_BY_THE_MODELS: Final = {
     "backup-of-nothing",
     "backup-read-subset",
     "backup-schedule-named-restore-test",
+    "backup-schedule-named-prune",
+    "retention-of-nothing",
+    "retention-without-prune",
     "restore-query-without-expectation",
     "restore-query-with-two-expectations",
     "checklist-item-twice",
@@ -235,7 +238,8 @@ def _zone_and_exclusions(spec: Model) -> tuple[str, list[Exclusion]]:
 def _expressions(spec: Model) -> list[str]:
     if isinstance(spec, BackupSpec):
         expressions = [backup.schedule for backup in spec.schedules]
-        return expressions + [check.schedule for check in (spec.verify.integrity, spec.verify.restore_test) if check]
+        others = (spec.verify.integrity, spec.verify.restore_test, spec.prune)
+        return expressions + [other.schedule for other in others if other]
     expression: str | None = getattr(spec, "schedule", None)
     return [expression] if expression else []
 

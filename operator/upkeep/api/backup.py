@@ -6,6 +6,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from upkeep.actions.backup.expectation import ValidationQuery
+from upkeep.actions.backup.retention import Retention
 from upkeep.actions.connections import PostgresTarget, SecretReference
 from upkeep.actions.fields import Duration, LabelName, Model, ObjectName, OneOf, Rule
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone, WindowReferences
@@ -16,11 +17,17 @@ INTEGRITY: Final = "integrity"
 """Name under which the integrity check stands beside the schedules."""
 RESTORE_TEST: Final = "restore-test"
 """Name under which the restore test stands beside them."""
+PRUNE: Final = "prune"
+"""Name under which the removal of old backups stands beside them."""
 
 _INSIDE: Final[Rule] = {"rule": "!self.path.contains('..')", "message": "path must not contain '..'"}
 _FREE_NAMES: Final[Mapping[str, Rule]] = {
-    name: {"rule": f"self.name != '{name}'", "message": f"the name '{name}' is taken by verify.{field}"}
-    for name, field in ((INTEGRITY, "integrity"), (RESTORE_TEST, "restoreTest"))
+    name: {"rule": f"self.name != '{name}'", "message": f"the name '{name}' is taken by {field}"}
+    for name, field in ((INTEGRITY, "verify.integrity"), (RESTORE_TEST, "verify.restoreTest"), (PRUNE, "spec.prune"))
+}
+_ENFORCED: Final[Rule] = {
+    "rule": "has(self.prune) || !self.schedules.exists(each, has(each.retention))",
+    "message": "a retention does nothing by itself: say in prune.schedule when old backups are removed",
 }
 _QUANTITY: Final = r"^[0-9]+([KMGT]i)?$"
 
@@ -79,6 +86,8 @@ class BackupSchedule(Model):
     """Name of the schedule; it becomes a tag of its backups."""
     schedule: CronExpression
     """When, as a cron expression of five fields in the policy's timeZone."""
+    retention: Retention | None = None
+    """Which backups of this schedule are kept; `prune` removes the others. Left out: all of them, for ever."""
 
     @classmethod
     def rules(cls) -> Sequence[Rule]:
@@ -128,6 +137,19 @@ class BackupVerification(Model):
     """The newest backup is restored on a schedule."""
 
 
+class Pruning(Model):
+    """`restic forget` and `restic prune`: what no retention keeps is removed, and the room that it took is freed.
+
+    Only backups of this policy's schedules with a retention are ever removed; the newest backup of a schedule and the
+    one that was verified last never are. With `verify.restoreTest` nothing is removed before a test was passed.
+    """
+
+    schedule: CronExpression
+    """When, as a cron expression of five fields in the policy's timeZone."""
+    dry_run: bool = False
+    """True: only says what would be removed."""
+
+
 class BackupSpec(Model):
     """What is backed up, where to, when, and how it is proven."""
 
@@ -137,6 +159,8 @@ class BackupSpec(Model):
     """Where backups are kept. Deleting the policy never deletes them."""
     schedules: Annotated[list[BackupSchedule], Field(min_length=1, max_length=8, json_schema_extra=BY_NAME), UNIQUE]
     """When backups are made."""
+    prune: Pruning | None = None
+    """When old backups are removed. Left out: never."""
     time_zone: TimeZone = "Etc/UTC"
     """IANA time zone of all schedules, for example Europe/Berlin."""
     exclusions: Exclusions = Field(default_factory=list)
@@ -159,12 +183,23 @@ class BackupSpec(Model):
     failed_runs_history_limit: Annotated[int, Field(ge=0, le=100)] = 3
     """How many Jobs of failed runs are kept."""
 
+    @classmethod
+    def rules(cls) -> Sequence[Rule]:
+        """What nobody enforces is no retention."""
+        return (_ENFORCED,)
+
+    @model_validator(mode="after")
+    def _enforces_its_retention(self) -> Self:
+        if self.prune is None and any(schedule.retention for schedule in self.schedules):
+            raise ValueError(_ENFORCED["message"])
+        return self
+
 
 class BackupScheduleStatus(Model):
     """Where one schedule of a policy stands."""
 
     name: str
-    """Name of the schedule, `integrity` or `restore-test`."""
+    """Name of the schedule, `integrity`, `restore-test` or `prune`."""
     next_schedule_time: Timestamp | None = None
     """When it runs next."""
     last_schedule_time: Timestamp | None = None
@@ -190,11 +225,24 @@ class LastVerified(Model):
     """How old the backup was then: what would have been lost (the recovery point)."""
 
 
+class LastPrune(Model):
+    """What the last good removal of old backups did."""
+
+    time: Timestamp
+    """When it ended."""
+    removed: Annotated[int, Field(ge=0)]
+    """How many snapshots it removed."""
+    kept: Annotated[int, Field(ge=0)]
+    """How many snapshots of this policy were left."""
+    freed_bytes: Annotated[int, Field(ge=0)]
+    """By how much the repository got smaller."""
+
+
 class BackupStatus(ResourceStatus):
     """Where the policy stands."""
 
-    schedules: Annotated[Sequence[BackupScheduleStatus], Field(max_length=10)] = ()
-    """Each schedule, the integrity check and the restore test."""
+    schedules: Annotated[Sequence[BackupScheduleStatus], Field(max_length=11)] = ()
+    """Each schedule, the integrity check, the restore test and the removal of old backups."""
     last_backup: str | None = None
     """What the last good backup said: its snapshot and size."""
     last_backup_time: Timestamp | None = None
@@ -203,5 +251,9 @@ class BackupStatus(ResourceStatus):
     """When the repository was last found intact."""
     last_verified: LastVerified | None = None
     """The last restore test that was passed. One that fails leaves it as it is; the condition Verified tells of it."""
+    last_prune: LastPrune | None = None
+    """The last removal of old backups that ended well."""
+    repository_bytes: Annotated[int | None, Field(ge=0)] = None
+    """Size of the repository after the last backup or removal, with what other policies keep in it."""
     active: Annotated[Sequence[str], Field(max_length=10)] = ()
     """Names of the Jobs that run now."""

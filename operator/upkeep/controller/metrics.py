@@ -146,6 +146,18 @@ class _StatusCollector(Collector):
                 ("restore_age_seconds", "How old the backup was in that test (recovery point)."),
             )
         ]
+        pruned = [
+            GaugeMetricFamily(f"{prefix}_{name}", text, labels=_OWNER)
+            for name, text in (
+                ("last_prune_timestamp_seconds", "When old backups were last removed, in Unix seconds."),
+                ("pruned_snapshots", "How many were removed then."),
+                ("kept_snapshots", "How many were left then."),
+                ("freed_bytes", "By how much the repository got smaller then."),
+            )
+        ]
+        size = GaugeMetricFamily(
+            f"{prefix}_repository_bytes", "Size of the repository after the last backup or removal.", labels=_OWNER
+        )
         status = GaugeMetricFamily(f"{prefix}_status", "1: the last run ended well, 0: it did not.", labels=_OWNER)
         duration = GaugeMetricFamily(f"{prefix}_duration_seconds", "How long the last run took.", labels=_OWNER)
         for resource in self._all(BACKUPS.plural):
@@ -158,10 +170,14 @@ class _StatusCollector(Collector):
                     checked.add_metric(names, _seconds(state["lastIntegrityCheckTime"]))
                 for family, value in zip(verified, _proof(state), strict=False):
                     family.add_metric(names, value)
+                for family, value in zip(pruned, _removal(state), strict=False):
+                    family.add_metric(names, value)
+                if "repositoryBytes" in state:
+                    size.add_metric(names, float(state["repositoryBytes"]))
                 run = _ended_run(state)
                 if run is not None:
                     _add_run(run, names, last_run=None, duration=duration, status=status)
-        return [last, checked, *verified, status, duration]
+        return [last, checked, *verified, *pruned, size, status, duration]
 
     def _all(self, plural: str) -> list[dict[str, Any]]:
         kinds = {resource.plural: resource for resource in (TASKS, WINDOWS, BACKUPS)}
@@ -176,6 +192,14 @@ def _proof(state: dict[str, Any]) -> list[float]:
         return []
     times = [_seconds(proof["time"]), _seconds(proof["snapshotTime"])]
     return [*times, float(proof["restoreSeconds"]), float(proof["ageSeconds"])]
+
+
+def _removal(state: dict[str, Any]) -> list[float]:
+    """Of the last removal of old backups: when, how many it removed and left, and how much room it freed."""
+    last = state.get("lastPrune")
+    if not last:
+        return []
+    return [_seconds(last["time"]), *(float(last[name]) for name in ("removed", "kept", "freedBytes"))]
 
 
 def _ended_run(state: dict[str, Any]) -> dict[str, Any] | None:

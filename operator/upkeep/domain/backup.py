@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from upkeep.api.backup import INTEGRITY, RESTORE_TEST, BackupScheduleStatus, BackupSpec, BackupStatus
+from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, BackupScheduleStatus, BackupSpec, BackupStatus
 from upkeep.api.status import OccurrenceRecord, Trigger
 from upkeep.domain.account import Cause, Reason, missed, record, records
 from upkeep.domain.backupwork import backup_work
@@ -80,6 +80,7 @@ class _Plan:
     events: tuple[Announce, ...] = ()
     proofs: Proofs = field(default_factory=Proofs)
     tested: bool | None = None
+    unsettled: bool = False
     wake_at: datetime | None = None
     waiting: Waiting | None = None
     problem: Problem | None = None
@@ -95,6 +96,10 @@ class _Plan:
         running = [*(run.name for run in self.snapshot.runs if run.active), *(start.name for start in self.starts)]
         return running[0] if running else None
 
+    def held(self, schedule: str) -> bool:
+        """Whether it waits for a run: for the end of one, and the removal also for what one proved that has ended."""
+        return self.busy is not None or (schedule == PRUNE and self.unsettled)
+
     def with_ends(self) -> "_Plan":
         """Record what ended since."""
         now = self.snapshot.now
@@ -109,7 +114,7 @@ class _Plan:
                 plan = replace(plan, ledger=plan.ledger.with_end(run), proofs=plan.proofs.with_end(run))
             else:
                 unsettled.append((run.finished or run.created) + SETTLING)
-        return replace(plan, wake_at=min(unsettled, default=None))
+        return replace(plan, wake_at=min(unsettled, default=None), unsettled=bool(unsettled))
 
     def with_manual_run(self, spec: BackupSpec) -> "_Plan":
         """`run-now: <token>` runs the first schedule, `run-now: <schedule>/<token>` the one of that name."""
@@ -126,7 +131,7 @@ class _Plan:
         occasion = Occasion(trigger=Trigger.MANUAL, schedule=wanted, token=token)
         if not self.known.remembers_token or self.begun(occasion):
             return plan
-        return plan.starting(spec, occasion)
+        return self if self.held(wanted) else plan.starting(spec, occasion)
 
     def without_abandoned(self, spec: BackupSpec) -> "_Plan":
         """Account for what was due of schedules that are not there any more."""
@@ -161,7 +166,7 @@ class _Plan:
         if obstacle:
             unstarted = record(due.latest, obstacle, schedule=timetable.name)
             return plan.recording(unstarted).handling(timetable.name, due.latest)
-        if plan.busy:
+        if plan.held(timetable.name):
             return plan
         return plan.starting(spec, _scheduled(timetable.name, due.latest)).handling(timetable.name, due.latest)
 
@@ -206,11 +211,12 @@ class _Plan:
     def starting(self, spec: BackupSpec, occasion: Occasion) -> "_Plan":
         """Start a run."""
         owner = Identity.of(self.snapshot.resource)
+        verified = self.proofs.remembered.get("last_verified") or self.status.last_verified
         start = StartRun(
             owner=owner,
             name=run_name(owner.name, owner.uid, occasion),
             occasion=occasion,
-            work=backup_work(owner, spec, occasion.schedule),
+            work=backup_work(owner, spec, occasion.schedule, verified=verified),
         )
         event = Announce(type=EventType.NORMAL, reason="RunStarted", message=f"{start.name}: {occasion.schedule}")
         return replace(self, starts=(*self.starts, start), events=(*self.events, event))
@@ -322,12 +328,14 @@ class _Plan:
 
 
 def _declared(spec: BackupSpec) -> list[tuple[str, Declaration]]:
-    """The schedules by name, and what proves the backups."""
+    """The schedules by name, what proves the backups, and what removes the old ones."""
     crons = [(schedule.name, schedule.schedule) for schedule in spec.schedules]
     if spec.verify.integrity:
         crons.append((INTEGRITY, spec.verify.integrity.schedule))
     if spec.verify.restore_test:
         crons.append((RESTORE_TEST, spec.verify.restore_test.schedule))
+    if spec.prune:
+        crons.append((PRUNE, spec.prune.schedule))
     return [(name, Declaration(cron=cron, zone=spec.time_zone, exclusions=spec.exclusions)) for name, cron in crons]
 
 

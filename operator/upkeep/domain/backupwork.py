@@ -1,4 +1,4 @@
-"""What the Job of a policy's run has to contain: a backup, a check of the repository, or a restore test.
+"""What the Job of a policy's run has to contain: a backup, a check of the repository, a restore test, or a removal.
 
 A Job gets only what it needs. The restore test runs what was in a database, so that it has no credentials of the
 source, and a repository that it can only read.
@@ -9,11 +9,13 @@ from typing import Final
 
 from upkeep.actions.backup.integrity import BackupIntegrity
 from upkeep.actions.backup.postgres import BackupPostgres
+from upkeep.actions.backup.prune import BackupPrune
 from upkeep.actions.backup.repository import Repository
 from upkeep.actions.backup.restoretest import BackupRestoreTest
+from upkeep.actions.backup.retention import ScheduleRetention
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Action
-from upkeep.api.backup import INTEGRITY, RESTORE_TEST, BackupSpec
+from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, BackupSpec, LastVerified
 from upkeep.domain.identity import Identity
 from upkeep.domain.order import OrderedStep, RunOrder
 from upkeep.domain.work import Work
@@ -26,15 +28,22 @@ MOUNT: Final = "/var/run/upkeep/repository"
 _MEMORY: Final = "1Gi"
 
 
-def backup_work(owner: Identity, spec: BackupSpec, schedule: str) -> Work:
-    """The work of one schedule of a policy, of its integrity check, or of its restore test."""
+def backup_work(owner: Identity, spec: BackupSpec, schedule: str, *, verified: LastVerified | None) -> Work:
+    """The work of one schedule of a policy, of its integrity check, of its restore test, or of the removal.
+
+    Args:
+        owner: the policy.
+        spec: what it says.
+        schedule: name of the schedule, or the name under which one of the others stands beside them.
+        verified: the last restore test that was passed, of which the removal keeps the snapshot.
+    """
     volume, test = spec.repository.volume, spec.verify.restore_test
     connections: list[Connection] = []
     secrets = {REPOSITORY: spec.repository.password_secret_ref.name}
-    if schedule not in {INTEGRITY, RESTORE_TEST} and spec.source.postgres:
+    if schedule not in {INTEGRITY, RESTORE_TEST, PRUNE} and spec.source.postgres:
         connections = [Connection(name=SOURCE, postgres=spec.source.postgres)]
         secrets |= {SOURCE: spec.source.postgres.secret_ref.name}
-    action = _action(owner, spec, schedule)
+    action = _action(owner, spec, schedule, verified)
     step = OrderedStep(name=schedule, action_name=type(action).action_name, action=action)
     return Work(
         content=RunOrder(owner=str(owner), timeout=spec.timeout, steps=[step], connections=connections),
@@ -47,7 +56,7 @@ def backup_work(owner: Identity, spec: BackupSpec, schedule: str) -> Work:
     )
 
 
-def _action(owner: Identity, spec: BackupSpec, schedule: str) -> Action:
+def _action(owner: Identity, spec: BackupSpec, schedule: str, verified: LastVerified | None) -> Action:
     volume, policy = spec.repository.volume, f"{owner.namespace}/{owner.name}"
     path = str(PurePosixPath(MOUNT, volume.path)) if volume else MOUNT
     repository = Repository(path=path, password_secret_ref=spec.repository.password_secret_ref)
@@ -57,4 +66,17 @@ def _action(owner: Identity, spec: BackupSpec, schedule: str) -> Action:
     if schedule == RESTORE_TEST and test:
         queries, timeout = test.queries, test.query_timeout
         return BackupRestoreTest(repository=repository, policy=policy, queries=queries, query_timeout=timeout)
+    if schedule == PRUNE and spec.prune:
+        return BackupPrune(
+            repository=repository,
+            policy=policy,
+            retentions=[
+                ScheduleRetention(schedule=each.name, retention=each.retention)
+                for each in spec.schedules
+                if each.retention
+            ],
+            verified=verified.snapshot if verified else None,
+            tested=test is not None,
+            dry_run=spec.prune.dry_run,
+        )
     return BackupPostgres(connection=SOURCE, repository=repository, policy=policy, schedule=schedule)

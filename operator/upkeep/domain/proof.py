@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
+from upkeep.actions.backup.prune import FREED_BYTES, KEPT, REMOVED
+from upkeep.actions.backup.repository import REPOSITORY_BYTES
 from upkeep.actions.backup.restoretest import AGE_SECONDS, RESTORE_SECONDS, SNAPSHOT, SNAPSHOT_TIME
 from upkeep.actions.contract import Outcome
-from upkeep.api.backup import INTEGRITY, RESTORE_TEST, LastVerified
+from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, LastPrune, LastVerified
 from upkeep.api.status import Condition
 from upkeep.domain.conditions import Fact
 from upkeep.domain.decision import Announce, EventType
@@ -50,11 +52,16 @@ class Proofs:
             return self._with_restore_test(run, step, ended)
         if run.outcome not in {Outcome.OK, Outcome.CHANGED} or not schedule:
             return self
-        proof = {"last_integrity_check_time": ended}
-        if schedule != INTEGRITY:
+        proof: Mapping[str, Any]
+        if schedule == INTEGRITY:
+            proof = {"last_integrity_check_time": ended}
+        elif schedule == PRUNE:
+            proof = _pruned(step, ended)
+        else:
             message = step.message if step else run.message
             proof = {"last_backup_time": ended, "last_backup": message[:_MAX_MESSAGE]}
-        return replace(self, remembered={**self.remembered, **proof}, successes={**self.successes, schedule: ended})
+        remembered = {**self.remembered, **proof, **_size(step)}
+        return replace(self, remembered=remembered, successes={**self.successes, schedule: ended})
 
     def facts(self, known: Sequence[Condition], *, tested: bool | None) -> Sequence[Fact]:
         """The condition Verified: of the last restore test, also while the next one runs; none without such tests.
@@ -108,3 +115,27 @@ def _verified(step: StepReport, ended: str) -> LastVerified | None:
         )
     except (KeyError, ValueError, OverflowError):
         return None
+
+
+def _pruned(step: StepReport | None, ended: str) -> Mapping[str, Any]:
+    """What a removal did; nothing where it was a dry run, or does not say."""
+    metrics = step.metrics if step else {}
+    try:
+        last = LastPrune(
+            time=ended,
+            removed=int(metrics[REMOVED]),
+            kept=int(metrics[KEPT]),
+            freed_bytes=int(metrics[FREED_BYTES]),
+        )
+    except (KeyError, ValueError, OverflowError):
+        return {}
+    return {"last_prune": last}
+
+
+def _size(step: StepReport | None) -> Mapping[str, int]:
+    """How large the repository is now; nothing where the run does not say."""
+    try:
+        size = int(step.metrics[REPOSITORY_BYTES]) if step else -1
+    except (KeyError, ValueError, OverflowError):
+        return {}
+    return {"repository_bytes": size} if size >= 0 else {}

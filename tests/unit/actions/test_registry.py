@@ -26,6 +26,7 @@ def test_the_actions_are_there() -> None:
         "alertsFiring",
         "backupIntegrity",
         "backupPostgres",
+        "backupPrune",
         "backupRestoreTest",
         "certificateConsistency",
         "certificateExpiry",
@@ -51,7 +52,7 @@ def test_the_actions_are_there() -> None:
 
 
 def test_users_cannot_write_what_only_policies_compose() -> None:
-    assert not {"backupPostgres", "backupIntegrity", "backupRestoreTest"} & set(step_actions())
+    assert not {"backupPostgres", "backupIntegrity", "backupPrune", "backupRestoreTest"} & set(step_actions())
 
 
 @every_action

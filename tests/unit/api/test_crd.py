@@ -116,7 +116,10 @@ def test_each_default_is_told_in_words_too(schema: Schema) -> None:
         ("bp", ".spec.repository", "has(self.volume)"),
         ("bp", ".spec.repository.volume", "!self.path.contains('..')"),
         ("bp", ".spec.schedules[]", "self.name != 'integrity'"),
+        ("bp", ".spec.schedules[]", "self.name != 'prune'"),
         ("bp", ".spec.schedules[].schedule", "self.matches("),
+        ("bp", ".spec.schedules[].retention", "has(self.keepLast) || "),
+        ("bp", ".spec", "has(self.prune) || "),
     ],
 )
 def test_the_api_server_checks_what_one_object_can_show_to_be_wrong(kind: str, path: str, part: str) -> None:

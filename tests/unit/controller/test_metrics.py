@@ -147,6 +147,21 @@ def test_a_backup_that_was_verified_says_when_and_what_was_measured() -> None:
     assert not [name for name in before if name.startswith(("upkeep_backup_last_verified", "upkeep_backup_restore"))]
 
 
+def test_a_repository_says_how_large_it_is_and_what_was_removed_last() -> None:
+    labels = '{name="nightly",namespace="shop"}'
+    last = {"time": ENDED, "removed": 3, "kept": 7, "freedBytes": 4096}
+
+    found = scraped((BACKUPS, resource({"lastPrune": last, "repositoryBytes": 123456})))
+    before = scraped((BACKUPS, resource({})))
+
+    assert found[f"upkeep_backup_last_prune_timestamp_seconds{labels}"] == ENDED_AT
+    assert found[f"upkeep_backup_pruned_snapshots{labels}"] == 3
+    assert found[f"upkeep_backup_kept_snapshots{labels}"] == 7
+    assert found[f"upkeep_backup_freed_bytes{labels}"] == 4096
+    assert found[f"upkeep_backup_repository_bytes{labels}"] == 123456
+    assert not [name for name in before if "prune" in name or "bytes" in name]
+
+
 @pytest.mark.parametrize("kind", [TASKS, WINDOWS, BACKUPS], ids=lambda kind: kind.kind)
 def test_a_resource_that_is_gone_takes_its_series_along(kind: Resource) -> None:
     cache = Cache()

@@ -34,7 +34,7 @@ TEXTS = (
 NAMES = (
     "schedule", "runAt", "startAt", "timeZone", "jitter", "exclusions", "from", "to", "windows", "steps", "name", "job",
     "image", "duration", "plan", "tasks", "dependsOn", "maintenanceMode", "targets", "verify", "integrity", "schedules",
-    "restoreTest", "queries", "requires", "verifiedBackups", "lastVerified",
+    "restoreTest", "queries", "requires", "verifiedBackups", "lastVerified", "retention", "prune", "lastPrune",
     "source", "repository", "connections", "redis", "postgres", "suspend", "timeout", "history", "lastRun",
     "occurrence",
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from upkeep.actions.backup.dump import DIRECTORY, Dump, Dumper, dumper
-from upkeep.actions.backup.repository import Repository, Restic, Snapshot, readable_size
+from upkeep.actions.backup.repository import REPOSITORY_BYTES, Repository, Restic, Snapshot, readable_size
 from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import LabelName
 from upkeep.actions.postgres.session import session
@@ -56,6 +56,7 @@ class BackupPostgres(Action):
                 DIRECTORY, host=self.policy, tags=[f"policy={self.policy}", f"schedule={self.schedule}"]
             )
             stored = time.monotonic()
+            size = await restic.size()
         if snapshot.bytes < dump.bytes:
             msg = (
                 f"snapshot {snapshot.identifier} in repository {restic.path} has {snapshot.bytes} of {dump.bytes} "
@@ -69,6 +70,7 @@ class BackupPostgres(Action):
             metrics={
                 "bytes": snapshot.bytes,
                 "added_bytes": snapshot.added,
+                REPOSITORY_BYTES: size,
                 "files": snapshot.files,
                 "tables": dump.tables,
                 "rows": dump.rows,

@@ -7,6 +7,7 @@ password; restic before 0.17 answers 1 instead of the last three and is understo
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from upkeep.actions.fields import Model
 
 CREDENTIALS_NAME: Final = "repository"
 """The sub-directory of the credentials in which the repository's Secret is mounted."""
+REPOSITORY_BYTES: Final = "repository_bytes"
+"""What those who write to it measure: its size afterwards."""
 
 _PASSWORD_KEY: Final = "password"  # noqa: S105 - the name of the key, not a password
 _CACHE: Final = "restic-cache"
@@ -47,6 +50,11 @@ _ONLY_READING: Final = ("--no-lock", "--no-cache")
 _PARTS: Final = ("config", "data", "index", "keys", "snapshots")
 _STATUS_LINES_PER_SECOND: Final = "0.02"
 _UNLOCK_SECONDS: Final = 10.0
+_LONGEST_PATIENCE: Final = 600.0
+_PATIENT_PART: Final = 0.1
+"""Of the time that a step has, how much it may wait for locks of others."""
+_RETRY_SECONDS: Final = 1.0
+_LONGEST_RETRY_SECONDS: Final = 20.0
 _BINARY_STEP: Final = 1024
 
 
@@ -83,15 +91,23 @@ class Stored:
     Attributes:
         identifier: restic's whole id.
         time: when it was made.
+        original: the id that it had before its tags were changed; empty where they were not.
+        tags: as they were given.
     """
 
     identifier: str
     time: datetime
+    original: str = ""
+    tags: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
         """The short id, as restic shows it to people."""
         return self.identifier[:8]
+
+    def goes_by(self, beginning: str) -> bool:
+        """Whether its id, or the one that it had before, begins so."""
+        return self.identifier.startswith(beginning) or self.original.startswith(beginning)
 
 
 class DamagedError(ActionError):
@@ -108,6 +124,7 @@ class Restic:
         secret: name of the Secret, for messages.
         scratch: writable directory for the cache and temporary files; relative paths start here.
         only_reads: it may not write, not even a lock, and believes nothing but the repository itself: no cache.
+        patience: seconds that it waits for those who have locked the repository.
     """
 
     path: Path
@@ -115,6 +132,7 @@ class Restic:
     secret: str
     scratch: Path
     only_reads: bool = False
+    patience: float = 0.0
 
     @classmethod
     def of(cls, repository: Repository, context: Context, *, only_reads: bool = False) -> "Restic":
@@ -134,6 +152,7 @@ class Restic:
             secret=secret,
             scratch=context.scratch,
             only_reads=only_reads,
+            patience=min(_LONGEST_PATIENCE, context.remaining * _PATIENT_PART),
         )
 
     async def ensure(self) -> bool:
@@ -193,15 +212,58 @@ class Restic:
             DamagedError: a snapshot cannot be read: it might have been the newest.
             ActionError: the repository cannot be opened.
         """
-        finished = await self._unlocked(["snapshots", f"--host={host}", f"--tag={tag}"])
-        if any(words in finished.errors for words in _UNREADABLE_SNAPSHOT):
-            raise self._damaged(finished)
-        self._judge("list", finished, damage=True)
-        found = [
-            Stored(identifier=str(each["id"]), time=datetime.fromisoformat(str(each["time"])))
-            for each in json.loads(finished.output or "[]") or []
+        return max(await self.stored(host=host, tag=tag), key=lambda stored: stored.time, default=None)
+
+    async def stored(self, *, host: str, tag: str) -> Sequence[Stored]:
+        """The snapshots of a host with a tag, or with all of several, by commas.
+
+        Raises:
+            DamagedError: a snapshot cannot be read: it might have been one of them.
+            ActionError: the repository cannot be opened.
+        """
+        found = await self._listed(["snapshots", f"--host={host}", f"--tag={tag}"])
+        return [
+            Stored(
+                identifier=str(each["id"]),
+                time=datetime.fromisoformat(str(each["time"])),
+                original=str(each.get("original") or ""),
+                tags=frozenset(each.get("tags") or ()),
+            )
+            for each in found
         ]
-        return max(found, key=lambda stored: stored.time, default=None)
+
+    async def unkept(self, options: Sequence[str], *, host: str, tag: str) -> set[str]:
+        """The ids of those of them that restic would forget by these `--keep` options. It forgets none.
+
+        Raises:
+            DamagedError: a snapshot cannot be read.
+            ActionError: the repository cannot be opened.
+        """
+        one_group = "--group-by="
+        groups = await self._listed(["forget", "--dry-run", one_group, f"--host={host}", f"--tag={tag}", *options])
+        return {str(each["id"]) for group in groups for each in group.get("remove") or ()}
+
+    async def forget(self, snapshots: Sequence[Stored]) -> None:
+        """Remove snapshots. Their data stays until the next `prune`.
+
+        Raises:
+            ActionError: not all could be removed, or the repository cannot be opened.
+        """
+        await self._demand("remove snapshots from", ["forget", *(each.identifier for each in snapshots)])
+
+    async def prune(self) -> None:
+        """Remove the data that no snapshot needs.
+
+        Raises:
+            DamagedError: data is missing that a snapshot needs; nothing was removed.
+            ActionError: it could not be done: no room, or the repository cannot be opened.
+        """
+        finished = await self._unlocked(["prune"])
+        self._judge("prune", finished, damage=True)
+
+    async def size(self) -> int:
+        """Bytes of all files of the repository; files that vanish meanwhile do not count."""
+        return await asyncio.to_thread(_size, self.path)
 
     async def restore(self, snapshot: Stored, target: Path) -> None:
         """Bring all files of a snapshot back, and read them again to compare them with the repository.
@@ -230,15 +292,24 @@ class Restic:
         finished = await self._unlocked(["check", *reading])
         self._judge("check", finished, damage=True)
 
+    async def _listed(self, arguments: Sequence[str]) -> Sequence[dict[str, Any]]:
+        """The documents of a list of which nothing is left out."""
+        finished = await self._unlocked(arguments)
+        if any(words in finished.errors for words in _UNREADABLE_SNAPSHOT):
+            raise self._damaged(finished)
+        self._judge("list", finished, damage=True)
+        found: Sequence[dict[str, Any]] = json.loads(finished.output.strip() or "[]") or []
+        return found
+
     async def _demand(self, doing: str, arguments: Sequence[str]) -> Finished:
         finished = await self._unlocked(arguments)
         self._judge(doing, finished)
         return finished
 
     async def _unlocked(self, arguments: Sequence[str]) -> Finished:
-        """Run restic; where it finds a lock, remove those whose owner is gone and try once more."""
+        """Run restic; where it finds a lock, remove those whose owner is gone, and try again while patience lasts."""
         try:
-            finished = await self._run(arguments)
+            return await self._waiting(arguments)
         except asyncio.CancelledError:
             # Interrupted while it takes its lock, restic leaves it behind; nobody else could remove it for 30 minutes.
             if not self.only_reads:
@@ -246,10 +317,19 @@ class Restic:
                     async with asyncio.timeout(_UNLOCK_SECONDS):
                         await self._run(["unlock"])
             raise
+
+    async def _waiting(self, arguments: Sequence[str]) -> Finished:
+        end, pause = time.monotonic() + self.patience, _RETRY_SECONDS
+        finished = await self._run(arguments)
         if _meaning(finished) != _LOCKED:
             return finished
-        await self._run(["unlock"])
-        return await self._run(arguments)
+        while True:
+            await self._run(["unlock"])
+            finished = await self._run(arguments)
+            if _meaning(finished) != _LOCKED or time.monotonic() + pause > end:
+                return finished
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
 
     async def _run(self, arguments: Sequence[str]) -> Finished:
         return await run(
@@ -301,6 +381,14 @@ def readable_size(size: float) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= _BINARY_STEP
     return f"{size:.1f} TiB"
+
+
+def _size(directory: Path) -> int:
+    total = 0
+    for path in directory.rglob("*"):
+        with suppress(OSError):
+            total += path.lstat().st_size if path.is_file() else 0
+    return total
 
 
 def _meaning(finished: Finished) -> int:

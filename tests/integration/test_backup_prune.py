@@ -109,7 +109,7 @@ async def test_done_again_nothing_is_left_to_do(bench: Bench, store: Store) -> N
     [
         ({"keepLast": 1}, {1}),
         ({"keepDaily": 3}, {1, 2, 3}),
-        ({"keepWithin": "2d"}, {1, 2, 3}),
+        ({"keepWithin": "2d"}, {1, 2}),
         ({"keepWithin": "1h"}, {1}),
         ({"keepYearly": 5, "keepLast": 2}, {1, 2, 400, 800}),
     ],
@@ -230,6 +230,18 @@ async def test_a_wrong_password_is_said(bench: Bench, store: Store) -> None:
     assert report.outcome is Outcome.FAILED
     assert report.findings == []
     assert "check the Secret 'repository-secret'" in report.message
+
+
+async def test_that_restic_was_killed_says_nothing_about_the_repository(
+    bench: Bench, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "restic").write_text("#!/bin/sh\nkill -9 $$\n")
+    (tmp_path / "restic").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    report = await bench.report(prune(store))
+    assert report.outcome is Outcome.FAILED
+    assert report.findings == []
+    assert "signal 9 ended restic" in report.message
 
 
 async def test_a_repository_that_is_not_there_is_named(bench: Bench, store: Store, tmp_path: Path) -> None:

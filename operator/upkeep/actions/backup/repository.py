@@ -350,6 +350,7 @@ class Restic:
             return
         complaint = _complaint(finished)
         explained = meaning in {_LOCKED, _WRONG_PASSWORD} or any(words in finished.errors for words, _ in _SURROUNDINGS)
+        explained = explained or meaning < 0  # a signal ended it: that says nothing about the repository
         if damage and not explained and (meaning != _NO_REPOSITORY or self._remains()):
             raise self._damaged(finished)
         match meaning:
@@ -361,6 +362,8 @@ class Restic:
                 advice = f"{complaint}: wait until the other run has ended, then run this again"
             case 12:
                 advice = f"wrong password (or a damaged key file): check the Secret {self.secret!r}"
+            case _ if meaning < 0:
+                advice = f"signal {-meaning} ended restic, by a lack of memory or by somebody: run it again"
             case _:
                 advice = f"{complaint}: {_remedy(finished.errors)}"
         msg = f"cannot {doing} repository {self.path}: {advice}"

@@ -49,7 +49,7 @@ class Retention(Model):
     keep_yearly: _Count = None
     """The newest one of a year, for the last so many years that have one."""
     keep_within: Duration | None = None
-    """All that are at most so much older than the newest one, for example `30d`."""
+    """All that are less than so much older than the newest one, for example `30d`."""
 
     @classmethod
     def rules(cls) -> Sequence[Rule]:

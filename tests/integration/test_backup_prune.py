@@ -53,7 +53,8 @@ def _backed_up(store: Store, day: int, *arguments: str, host: str) -> str:
 
 
 def kept(store: Store) -> set[str]:
-    return {snapshot["short_id"] for snapshot in store.snapshots()}
+    """Short ids of all snapshots, whoever has locked the repository, or left a lock."""
+    return {snapshot["short_id"] for snapshot in json.loads(store.restic("snapshots", "--json", "--no-lock"))}
 
 
 def prune(

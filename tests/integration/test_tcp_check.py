@@ -69,7 +69,8 @@ async def test_a_port_where_nothing_listens_is_a_failure_and_a_critical_finding(
     assert report.outcome is Outcome.FAILED
     assert (finding.check_id, finding.severity, finding.object) == ("tcp.check", Severity.CRITICAL, f"127.0.0.1:{port}")
     assert f"cannot connect to 127.0.0.1:{port}: " in report.steps[0].message
-    assert report.steps[0].message.endswith("and that the server runs (connection 1 of 3)")
+    assert "connection refused: nothing listens there: check host and port" in report.steps[0].message
+    assert report.steps[0].message.endswith(" (connection 1 of 3)")
 
 
 async def test_a_server_that_does_not_answer_is_given_up(bench: Bench) -> None:
@@ -84,6 +85,19 @@ async def test_a_name_that_does_not_exist_is_named(bench: Bench, host: str) -> N
     step = await bench.step(check(80, host=host))
     assert step.outcome is Outcome.FAILED
     assert "no such name in DNS: check host" in step.message
+
+
+async def test_a_network_without_a_way_to_it_is_named(bench: Bench) -> None:
+    # given the address of everybody, to which TCP has no way, so that nothing is sent
+    step = await bench.step(check(80, host="255.255.255.255"))
+    assert step.outcome is Outcome.FAILED
+    assert "there is no way to it: check host, the network and the NetworkPolicies" in step.message
+
+
+async def test_a_name_of_several_addresses_is_named_where_none_accepts(bench: Bench) -> None:
+    step = await bench.step(check(free_port(), host="localhost"))
+    assert step.outcome is Outcome.FAILED
+    assert "check host and port, and that the server runs" in step.message
 
 
 async def test_an_address_of_version_6_is_written_in_brackets(bench: Bench) -> None:

@@ -4,6 +4,8 @@ It says nothing to the server and reads nothing from it: whether the right one a
 """
 
 import asyncio
+import errno
+import socket
 import time
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final, Self
@@ -19,15 +21,10 @@ from upkeep.actions.text import readable
 _ORDER: Final = "criticalMilliseconds must not be below warningMilliseconds"
 _PERCENT: Final = 95
 _NO_NAME: Final = "no such name in DNS: check host and that the Service exists"
-_ADVICE: Final = (
-    ("Name or service not known", _NO_NAME),
-    ("No address associated", _NO_NAME),
-    ("Temporary failure in name resolution", "DNS does not answer: check the cluster's DNS"),
-    ("Connect call failed", "nothing listens there: check host and port, and that the server runs"),
-    ("Multiple exceptions", "nothing listens there: check host and port, and that the server runs"),
-    ("unreachable", "there is no way to it: check host, the network and the NetworkPolicies"),
-)
-_OTHER_ADVICE: Final = "check host and port, and the network between"
+_REFUSED: Final = "connection refused: nothing listens there: check host and port, and that the server runs"
+_NO_WAY: Final = "there is no way to it: check host, the network and the NetworkPolicies"
+_SEVERAL: Final = "Multiple exceptions"
+"""What asyncio says where a name has several addresses and none of them accepts."""
 
 
 class TcpCheck(Action):
@@ -100,12 +97,8 @@ class TcpCheck(Action):
                 _, writer = await asyncio.open_connection(self.host, self.port)
         except TimeoutError:
             return f"no connection within {limit:g} s: check host and port, and the NetworkPolicies"
-        except UnicodeError:
-            return f"{self.host!r} cannot be a host name: {_NO_NAME}"
-        except OSError as error:
-            what = error.strerror or str(error)
-            advice = next((advice for needle, advice in _ADVICE if needle in what), _OTHER_ADVICE)
-            return f"{readable(what)}: {advice}"
+        except (UnicodeError, OSError) as error:
+            return _explained(error)
         writer.transport.abort()
         return ""
 
@@ -139,3 +132,22 @@ class TcpCheck(Action):
                 "connections waiting than it accepts",
             )
         ]
+
+
+def _explained(error: UnicodeError | OSError) -> str:
+    """What went wrong with a connection, and what to do about it."""
+    match error:
+        case UnicodeError():  # a part of it is empty or longer than 63 characters
+            return _NO_NAME
+        case socket.gaierror(errno=socket.EAI_AGAIN):
+            return "DNS does not answer: check the cluster's DNS"
+        case socket.gaierror():
+            return _NO_NAME
+        case ConnectionRefusedError():
+            return _REFUSED
+        case OSError(errno=errno.EHOSTUNREACH | errno.ENETUNREACH):
+            return _NO_WAY
+    what = readable(error.strerror or str(error))
+    if what.startswith(_SEVERAL):
+        return "none of its addresses accepts: check host and port, and that the server runs"
+    return f"{what}: check host and port, and the network between"

@@ -119,19 +119,22 @@ class _Plan:
     def with_manual_run(self, spec: BackupSpec) -> "_Plan":
         """`run-now: <token>` runs the first schedule, `run-now: <schedule>/<token>` the one of that name."""
         token = (self.snapshot.resource["metadata"].get("annotations") or {}).get(RUN_NOW_ANNOTATION, "")[:128]
-        if not token or token == self.status.last_manual_run or self.busy:
+        if not token or token == self.status.last_manual_run:
             return self
         names = [name for name, _ in _declared(spec)]
         wanted = token.partition("/")[0] if "/" in token else names[0]
         plan = replace(self, token=token)
+        occasion = Occasion(trigger=Trigger.MANUAL, schedule=wanted, token=token)
+        if self.begun(occasion):
+            # Noted also while another run is under way: after a long one nothing might tell any more that it ran.
+            return plan
+        if self.held(wanted):
+            return self
         if wanted not in names:
             message = f"run-now {token!r}: there is no schedule {wanted!r}; there are: {', '.join(names)}"
             event = Announce(type=EventType.WARNING, reason="ManualRunRefused", message=message)
             return replace(plan, events=(*plan.events, event))
-        occasion = Occasion(trigger=Trigger.MANUAL, schedule=wanted, token=token)
-        if not self.known.remembers_token or self.begun(occasion):
-            return plan
-        return self if self.held(wanted) else plan.starting(spec, occasion)
+        return plan.starting(spec, occasion) if self.known.remembers_token else plan
 
     def without_abandoned(self, spec: BackupSpec) -> "_Plan":
         """Account for what was due of schedules that are not there any more."""

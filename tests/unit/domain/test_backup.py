@@ -160,6 +160,20 @@ class TestOnce:
         assert [schedule for schedule, _ in world.order] == ["hourly", "also"]
         assert sorted(world.history) == [("also", "ok", "01:00"), ("hourly", "ok", "01:00")]
 
+    def test_a_run_by_hand_that_was_not_noted_is_noted_while_another_one_is_under_way(self) -> None:
+        # given a run by hand whose status was lost, and a long one of the schedule
+        world = BackupWorld(now=at("00:55"), spec={**CHECK}, takes={"hourly": minutes(300)})
+        world.ask("integrity/x1")
+        world.act(lose_status=True)
+        world.sleep(minutes(5))
+        world.act(lose_status=True)
+        # when that is still under way
+        world.wait(minutes(10))
+        # then the token is done with, however long that one takes
+        assert world.order == [("integrity", "00:55:00"), ("hourly", "01:00:00")]
+        assert world.status["phase"] == "Running"
+        assert world.status["lastManualRun"] == "integrity/x1"
+
     def test_what_ran_without_being_noted_is_not_called_missed_later(self) -> None:
         world = BackupWorld(now=at("00:50"))
         world.wait(minutes(9))

@@ -20,7 +20,7 @@ from upkeep.domain.instants import read_instant
 from upkeep.domain.schedule import Schedule
 
 START: Final = at("00:50")
-CRONS: Final = {"often": "*/20 * * * *", "hourly": "0 * * * *", "integrity": "0 */2 * * *"}
+CRONS: Final = {"often": "*/20 * * * *", "hourly": "0 * * * *", "integrity": "0 */2 * * *", "prune": "30 */3 * * *"}
 DEEDS: Final = ("wait", "wait", "sleep", "crash", "suspend", "resume", "break", "repair", "delete a Job", "ask")
 _WHEN: Final = re.compile(r"schedule '(\w+)', (\S+): (?:(\d+) occurrences, (\S+) to (\S+): )?")
 
@@ -47,6 +47,7 @@ def test_every_occurrence_of_every_schedule_is_accounted_for_exactly_once(seed: 
 def _spec(dice: Random) -> dict[str, Any]:
     spec: dict[str, Any] = {"schedules": [{"name": name, "schedule": CRONS[name]} for name in ("often", "hourly")]}
     spec["verify"] = {"integrity": {"schedule": CRONS["integrity"]}}
+    spec["prune"] = {"schedule": CRONS["prune"]}
     if dice.random() < 0.3:
         spec["startingDeadlineSeconds"] = dice.choice([1, 600])
     if dice.random() < 0.3:
@@ -75,7 +76,7 @@ def _live(world: BackupWorld, dice: Random, unsaved: set[str]) -> None:
         case "delete a Job":
             world.jobs.delete(dice.choice([*(set(world.jobs.objects) - unsaved), ""]))
         case "ask":
-            world.ask(f"{dice.choice(['often', 'integrity'])}/{len(world.started)}")
+            world.ask(f"{dice.choice(['often', 'integrity', 'prune'])}/{len(world.started)}")
 
 
 def _assert_accounted(world: BackupWorld) -> None:

@@ -93,6 +93,8 @@ async def test_a_second_backup_stores_only_what_changed(bench: Bench, store: Sto
     assert len(store.snapshots()) == 2
     assert second.metrics["bytes"] == first.metrics["bytes"]
     assert second.metrics["added_bytes"] < first.metrics["added_bytes"] / 20
+    files = [path for path in store.path.rglob("*") if path.is_file()]
+    assert second.metrics["repository_bytes"] == sum(path.stat().st_size for path in files)
 
 
 @pytest.mark.parametrize("name", ['we"ird =x', "-leading", "host=evil dbname=postgres", "größe 表"])

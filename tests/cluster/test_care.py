@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 
 from cluster.installation import Installation
 from cluster.kubectl import Kubectl, Object, moved, parse, read
@@ -29,7 +30,8 @@ def shop(
     """The shop of the demo, seeded and ready, in a namespace of its own."""
     built = kubectl.run("kustomize", str(MANIFESTS / "demo" / "shop")).replace(SHOP_IMAGE, access.shop_image)
     with own_space(server) as made:
-        made.make(*(found for found in parse(built) if found["kind"] not in {"Namespace", "Ingress"}))
+        parts = [moved(found, made.name) for found in parse(built) if found["kind"] not in {"Namespace", "Ingress"}]
+        kubectl.run("apply", "--filename=-", stdin=yaml.safe_dump_all(parts))
         for workload in WORKLOADS:
             kubectl.run("rollout", "status", workload, f"--namespace={made.name}", "--timeout=240s")
         yield made
@@ -43,26 +45,25 @@ def _tasks(sample: str) -> dict[str, Object]:
     return found
 
 
-def _ran(shop: Space, sample: str, name: str) -> dict[str, str]:
-    """The outcome of each step, by its name, after the task has run once."""
+@pytest.mark.parametrize(
+    ("sample", "name", "told"),
+    [
+        ("task-postgres-health", "database-health", {"ready": "ok", "slow-queries": "ok", "closed-databases": "ok"}),
+        ("task-postgres-long-queries", "long-queries", {"cancel": "ok"}),
+        ("task-postgres-purge", "old-orders", {"purge": "ok", "vacuum": "changed"}),
+        # Statistics of a server that was just made do not show yet which indexes nobody uses.
+        ("task-postgres-indexes", "database-indexes", {"apply-indexes": "changed", "unused-indexes": "unknown"}),
+        ("task-redis", "cache-watch", {"answers": "ok", "figures": "ok", "memory": "ok", "slow-commands": "ok"}),
+        ("task-redis", "cache-care", {"stale-sessions": "ok", "configuration": "ok", "warm": "ok"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_sample_does_its_work(shop: Space, sample: str, name: str, told: dict[str, str]) -> None:
     shop.make(moved(_tasks(sample)[name], shop.name))
     shop.run_now(name, ONCE)
+
     run = shop.ended_run(name, token=ONCE, seconds=PATIENCE)["lastRun"]
-    return {step["name"]: step["outcome"] for step in run["steps"]} | {"": run["message"]}
 
-
-@pytest.mark.parametrize(
-    ("sample", "name", "expected"),
-    [
-        ("task-postgres-health", "database-health", {}),
-        ("task-postgres-long-queries", "long-queries", {}),
-        ("task-postgres-purge", "old-orders", {}),
-        ("task-postgres-indexes", "database-indexes", {}),
-        ("task-redis", "cache-watch", {}),
-        ("task-redis", "cache-care", {}),
-    ],
-)
-def test_a_sample_does_its_work(shop: Space, sample: str, name: str, expected: dict[str, str]) -> None:
-    outcomes = _ran(shop, sample, name)
-
-    assert outcomes == expected
+    outcomes = {step["name"]: step["outcome"] for step in run["steps"]}
+    assert told.items() <= outcomes.items(), run["message"]
+    assert "failed" not in outcomes.values()

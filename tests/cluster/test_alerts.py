@@ -147,7 +147,7 @@ def _sample(planned: str, *, shop: str, url: str = f"{ALERTMANAGER_URL}/-/health
 
 def _until_occurrence(space: Space, name: str, holds: Any, what: str) -> Object:  # noqa: ANN401 - a predicate
     found = until(
-        lambda: space.status(WINDOWS, name).get("occurrence", {}), holds, what=f"{name}: {what}", seconds=PATIENCE
+        lambda: space.status(WINDOWS, name).get("occurrence", {}), holds, what=f"{name}: {what}", seconds=2 * PATIENCE
     )
     assert isinstance(found, dict)
     return found

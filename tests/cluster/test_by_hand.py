@@ -111,12 +111,12 @@ def test_an_annotation_puts_an_application_on_the_page_and_its_removal_brings_it
 
 
 def test_when_the_time_is_over_the_application_is_back_although_the_annotation_stays(shop: Shop) -> None:
-    shop.annotate(f"{REQUEST_ANNOTATION}=15s")
+    shop.annotate(f"{REQUEST_ANNOTATION}=40s")
     shop.answers(503)
 
     shop.answers(200)
 
-    assert shop.annotations()[REQUEST_ANNOTATION] == "15s"
+    assert shop.annotations()[REQUEST_ANNOTATION] == "40s"
 
 
 @pytest.mark.parametrize("value", ["abc", "0s", "25h"])

@@ -18,7 +18,7 @@ KINDS: Final = {"mt": "maintenancetasks", "mw": "maintenancewindows", "bp": "bac
 COLUMNS: Final = {
     "mt": ["NAME", "PHASE", "SCHEDULE", "NEXT", "LAST RUN", "RESULT", "CRITICAL", "WARNINGS", "AGE"],
     "mw": ["NAME", "PHASE", "SCHEDULE", "DURATION", "NEXT", "ENDS", "RESULT", "AGE"],
-    "bp": ["NAME", "PHASE", "NEXT", "LAST BACKUP", "CHECKED", "RESULT", "AGE"],
+    "bp": ["NAME", "PHASE", "NEXT", "LAST BACKUP", "CHECKED", "VERIFIED", "RESULT", "AGE"],
 }
 DEEP: Final = (
     "mt.spec.steps.postgresVacuum.tables",

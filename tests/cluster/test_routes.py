@@ -248,11 +248,11 @@ def test_by_hand_a_route_is_back_when_the_time_is_over_and_what_is_no_duration_i
     shop.space.said("shop", "MaintenanceNotUnderstood")
     assert shop.answer() == httpx.codes.OK
 
-    shop.annotate("10s")
+    shop.annotate("40s")
     shop.answers(httpx.codes.SERVICE_UNAVAILABLE, seconds=60)
 
-    shop.answers(httpx.codes.OK)
-    assert shop.route()["metadata"]["annotations"][REQUEST_ANNOTATION] == "10s"
+    shop.answers(httpx.codes.OK, seconds=60)
+    assert shop.route()["metadata"]["annotations"][REQUEST_ANNOTATION] == "40s"
 
 
 @pytest.mark.parametrize("shop", ["Ingress through Contour", *BY_HAND], indirect=True)

@@ -23,6 +23,7 @@ TEXTS: Final = (
     "http://a", "https://a.b/c?d#e", "ftp://a", "http://", "http://a b", "http://user@a", "HTTP://a",
     "Europe/Berlin", "Etc/GMT+1", "True", "true", "Unknown", "Always", "always", "Forbid", "table", "public.orders",
     "allkeys-lru", "disable", "verify-full", "volatile-ttl", "GET", "get", "Stop", "stop",
+    'severity="page"', "severity=page",
 )  # fmt: skip
 """Texts of all sorts, each of them right for some field and wrong for another."""
 

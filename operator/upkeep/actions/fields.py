@@ -21,7 +21,11 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 _UNITS: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
-DURATION_PATTERN: Final = r"^([0-9]{1,4}w)?([0-9]{1,5}d)?([0-9]{1,6}h)?([0-9]{1,8}m)?([0-9]{1,9}s)?$"
+_DIGITS: Final = (4, 5, 6, 8, 9)
+"""The most digits before each unit."""
+DURATION_PATTERN: Final = (
+    "^" + "".join(f"([0-9]{{1,{digits}}}{unit})?" for unit, digits in zip(_UNITS, _DIGITS, strict=True)) + "$"
+)
 """With so many digits a duration is at most about 800 years: no instant that it is added to leaves the calendar."""
 _DURATION: Final = re.compile(DURATION_PATTERN, re.ASCII)
 
@@ -45,8 +49,9 @@ def format_duration(value: timedelta) -> str:
     """Write a duration the way users write it: `1h30m`, never `5400s`; zero is `0s`."""
     rest = int(value.total_seconds())
     parts = []
-    for unit, seconds in _UNITS.items():
-        number, rest = divmod(rest, seconds)
+    for (unit, seconds), digits in zip(_UNITS.items(), _DIGITS, strict=True):
+        number = min(rest // seconds, 10**digits - 1)
+        rest -= number * seconds
         if number:
             parts.append(f"{number}{unit}")
     return "".join(parts) or "0s"

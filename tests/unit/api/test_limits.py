@@ -259,11 +259,24 @@ def test_whatever_people_can_write_is_accepted_and_followed_where_there_is_such_
             raise
 
 
+LEADING_ZEROS: Final = re.compile(r"(?<![0-9])0[0-9]")
+"""The clock takes any number of them, the API server as many as people write."""
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.text("0123456789*/,-#LSUNJA", min_size=1, max_size=5), min_size=5, max_size=5).map(" ".join))
+@given(
+    st.lists(st.text("0123456789*/,-#LSUNJA", min_size=1, max_size=5), min_size=5, max_size=5)
+    .map(" ".join)
+    .filter(lambda text: not LEADING_ZEROS.search(text))
+)
 def test_what_the_clock_follows_the_api_server_accepts(expression: str) -> None:
     if followed(expression):
         assert accepted(CRON.schema, expression)
+
+
+@pytest.mark.parametrize("expression", ["0 0 1 1 00", "000 0 * * *"])
+def test_zeros_that_nobody_writes_are_refused_by_the_api_server_alone(expression: str) -> None:
+    assert not accepted(CRON.schema, expression)
 
 
 INSTANT: Final = next(node for node in FIELDS if node.path == "mt.spec.runAt")

@@ -10,7 +10,7 @@ from upkeep.domain.instants import read_instant, write_instant
 
 WINDOWS: Final = 500
 OPEN: Final = 50
-ENDS_AFTER: Final = timedelta(seconds=25)
+ENDS_AFTER: Final = timedelta(seconds=50)
 LATE: Final = 2.0
 """Seconds after its end at which a window counts as closed late."""
 PATIENCE: Final = 90.0

@@ -1,23 +1,23 @@
 """Tells how long certificates are still valid, those in a Secret and the one that a server shows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.certificate.session import label, served, stored
 from upkeep.actions.certificate.x509 import Certificate
 from upkeep.actions.connections import TLSTarget
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
-from upkeep.actions.fields import LabelName, Rule
+from upkeep.actions.fields import LabelName
+from upkeep.actions.thresholds import Graded
 
-_ORDER: Final = "criticalDays must not be above warningDays"
 _DAY_SECONDS: Final = 86400
 _AUTHORITY: Final = "ca.crt"
 
 
-class CertificateExpiry(Action):
+class CertificateExpiry(Action, Graded):
     """Reports issuer, dates and days left of the certificates in a Secret and of the one that a server shows.
 
     In a Secret every certificate of `tls.crt` is looked at, also those of issuers, and `ca.crt` where there is one.
@@ -27,6 +27,8 @@ class CertificateExpiry(Action):
     """
 
     action_name: ClassVar[str] = "certificateExpiry"
+    graded_by: ClassVar[tuple[str, str]] = ("warning_days", "critical_days")
+    rising: ClassVar[bool] = False
 
     connection: LabelName
     """Name of a tls connection."""
@@ -34,23 +36,6 @@ class CertificateExpiry(Action):
     """Days left from which on it is a warning."""
     critical_days: Annotated[float, Field(ge=0, le=3650)] = 7
     """Days left from which on it is critical."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at most as much as warning."""
-        return (
-            {
-                "rule": "(has(self.criticalDays) ? self.criticalDays : 7.0) <= "
-                "(has(self.warningDays) ? self.warningDays : 30.0)",
-                "message": _ORDER,
-            },
-        )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.critical_days > self.warning_days:
-            raise ValueError(_ORDER)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Read the dates.

@@ -17,15 +17,11 @@ from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, S
 from upkeep.actions.fields import Duration, Rule, format_duration
 from upkeep.actions.http.session import CONNECT_SECONDS, PageURL, explained, shown, trust
 from upkeep.actions.percentile import percentile
+from upkeep.actions.thresholds import Graded
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
 
-_ORDER: Final = "criticalAfter must not be below warningAfter"
-_WARNING: Final = "(has(self.warningAfter) ? self.warningAfter : '1s')"
-_CRITICAL: Final = "(has(self.criticalAfter) ? self.criticalAfter : '2s')"
-_PLAIN: Final = "'^([0-9]+h)?([0-9]+m)?([0-9]+s)?$'"
-"""What the API server's expression language takes for a duration too."""
 _NO_BODY: Final = "a HEAD request has no body: remove bodyContains or use GET"
 _BODY_LIMIT_BYTES: Final = 1024 * 1024
 
@@ -45,7 +41,7 @@ class _Sample:
     fault: str = ""
 
 
-class HttpCheck(Action):
+class HttpCheck(Action, Graded):
     """Requests a URL once or several times, one after the other over one connection, and compares the answers.
 
     Redirects are not followed: a redirect is an answer, name its status if it is the expected one. Proxies from the
@@ -57,6 +53,7 @@ class HttpCheck(Action):
 
     action_name: ClassVar[str] = "httpCheck"
     check: ClassVar[bool] = True
+    graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
 
     url: PageURL
     """What to request, for example `http://shop.shop.svc/healthz`; without user name and password."""
@@ -78,22 +75,11 @@ class HttpCheck(Action):
     @classmethod
     def rules(cls) -> Sequence[Rule]:
         """What cannot hold together."""
-        return (
-            {
-                "rule": f"!{_WARNING}.matches({_PLAIN}) || !{_CRITICAL}.matches({_PLAIN}) || "
-                f"duration({_WARNING}) <= duration({_CRITICAL})",
-                "message": _ORDER,
-            },
-            {
-                "rule": "!has(self.bodyContains) || !has(self.method) || self.method != 'HEAD'",
-                "message": _NO_BODY,
-            },
-        )
+        no_body = "!has(self.bodyContains) || !has(self.method) || self.method != 'HEAD'"
+        return (*super().rules(), {"rule": no_body, "message": _NO_BODY})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.warning_after > self.critical_after:
-            raise ValueError(_ORDER)
         if self.body_contains is not None and self.method is HTTPMethod.HEAD:
             raise ValueError(_NO_BODY)
         return self

@@ -6,17 +6,17 @@ A server that has none left refuses this check too; then the error says so.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
-from upkeep.actions.fields import LabelName, Rule
+from upkeep.actions.fields import LabelName
 from upkeep.actions.postgres.activity import Backend, hidden_in_words, read_activity
 from upkeep.actions.postgres.session import session
 from upkeep.actions.postgres.thresholds import seconds_in_words
+from upkeep.actions.thresholds import Graded
 
-_ORDER: Final = "criticalPercent must not be below warningPercent"
 _WAITS_NAMED: Final = 3
 _OWN_WAITS: Final = frozenset({None, "Activity", "Client", "Timeout", "Extension"})
 """Waits that do not mean that the server keeps a client waiting."""
@@ -63,7 +63,7 @@ class _Use:
         return 100 * self.used / self.limit if self.limit > 0 else 100.0
 
 
-class PostgresConnections(Action):
+class PostgresConnections(Action, Graded):
     """Reports how many connections are open, active and waiting, and how near that is to the limits.
 
     The limits are max_connections without what is reserved, and the connection limits of the database and of roles.
@@ -74,6 +74,7 @@ class PostgresConnections(Action):
 
     action_name: ClassVar[str] = "postgresConnections"
     check: ClassVar[bool] = True
+    graded_by: ClassVar[tuple[str, str]] = ("warning_percent", "critical_percent")
 
     connection: LabelName
     """Name of a PostgreSQL connection."""
@@ -81,23 +82,6 @@ class PostgresConnections(Action):
     """Use of a limit, in percent, above which it is a warning."""
     critical_percent: Annotated[float, Field(ge=0, le=100)] = 95
     """Use of a limit, in percent, above which it is critical."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at least as much as warning."""
-        return (
-            {
-                "rule": "(has(self.warningPercent) ? self.warningPercent : 80.0) <= "
-                "(has(self.criticalPercent) ? self.criticalPercent : 95.0)",
-                "message": _ORDER,
-            },
-        )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.warning_percent > self.critical_percent:
-            raise ValueError(_ORDER)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Count and compare with the limits.

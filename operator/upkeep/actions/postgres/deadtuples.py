@@ -3,22 +3,19 @@
 It only reads counters, and must never take a lost counter for zero.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.contract import Context, Finding, Outcome, Result, Severity, UncheckableError
-from upkeep.actions.fields import Rule
 from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction, tables_in_words
 from upkeep.actions.postgres.session import session
 from upkeep.actions.postgres.statistics import TableStatistics, counters_are_on, read_statistics
+from upkeep.actions.thresholds import Graded
 
-_ORDER: Final = "criticalRatio must not be below warningRatio"
 
-
-class PostgresDeadTuples(TableAction):
+class PostgresDeadTuples(TableAction, Graded):
     """Reports tables with many dead rows, and when each was last vacuumed and analyzed.
 
     Locks: none. Privileges: only CONNECT on the database, for example `GRANT CONNECT ON DATABASE shop TO upkeep`.
@@ -28,6 +25,7 @@ class PostgresDeadTuples(TableAction):
 
     action_name: ClassVar[str] = "postgresDeadTuples"
     check: ClassVar[bool] = True
+    graded_by: ClassVar[tuple[str, str]] = ("warning_ratio", "critical_ratio")
 
     warning_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of dead rows among all rows from which on it is a warning."""
@@ -35,23 +33,6 @@ class PostgresDeadTuples(TableAction):
     """Share of dead rows among all rows from which on it is critical."""
     min_dead_rows: Annotated[int, Field(ge=0)] = 1000
     """Tables with fewer dead rows are never a finding."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at least as much as warning."""
-        return (
-            {
-                "rule": "(has(self.warningRatio) ? self.warningRatio : 0.1) <= "
-                "(has(self.criticalRatio) ? self.criticalRatio : 0.2)",
-                "message": _ORDER,
-            },
-        )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.warning_ratio > self.critical_ratio:
-            raise ValueError(_ORDER)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Compare the counters with the thresholds.

@@ -5,15 +5,16 @@ It only looks: nothing here may cancel anything.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result
-from upkeep.actions.fields import Duration, LabelName, Rule
+from upkeep.actions.fields import Duration, LabelName
 from upkeep.actions.postgres.activity import Backend, demand_sight, read_activity
 from upkeep.actions.postgres.session import session
-from upkeep.actions.postgres.thresholds import check_order, order_rule, passed, seconds_in_words
+from upkeep.actions.postgres.thresholds import passed, seconds_in_words
+from upkeep.actions.thresholds import Graded
 
 _PREPARED: Final = 0
 """The number that PostgreSQL gives for a prepared transaction, which has no process."""
@@ -83,7 +84,7 @@ class _Tree:
         return backend.statement
 
 
-class PostgresLocks(Action):
+class PostgresLocks(Action, Graded):
     """Reports sessions that wait for a lock: one finding each, with what blocks them and both statements.
 
     A finding names the direct blocker and, where that one waits too, the session at the end of the chain: ending
@@ -95,6 +96,7 @@ class PostgresLocks(Action):
 
     action_name: ClassVar[str] = "postgresLocks"
     check: ClassVar[bool] = True
+    graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
 
     connection: LabelName
     """Name of a PostgreSQL connection."""
@@ -102,16 +104,6 @@ class PostgresLocks(Action):
     """How long a session waits for a lock before it is a warning."""
     critical_after: Duration = Field(default="1m", validate_default=True)
     """How long a session waits for a lock before it is critical."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at least as much as warning."""
-        return (order_rule(warning="10s", critical="1m"),)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        check_order(warning=self.warning_after, critical=self.critical_after)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Look once.

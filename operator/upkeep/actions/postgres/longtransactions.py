@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result
-from upkeep.actions.fields import Duration, LabelName, Rule
+from upkeep.actions.fields import Duration, LabelName
 from upkeep.actions.postgres.activity import Backend, demand_sight, read_activity
 from upkeep.actions.postgres.session import session
-from upkeep.actions.postgres.thresholds import check_order, order_rule, passed, seconds_in_words
+from upkeep.actions.postgres.thresholds import passed, seconds_in_words
+from upkeep.actions.thresholds import Graded
 
 _PREPARED: Final = """
 SELECT p.gid, p.owner AS role, p.database, extract(epoch FROM clock_timestamp() - p.prepared)::float8 AS seconds
@@ -33,7 +34,7 @@ class _Transaction:
     advice: str
 
 
-class PostgresLongTransactions(Action):
+class PostgresLongTransactions(Action, Graded):
     """Reports transactions that are open for long: running statements, idle in transaction, and prepared ones.
 
     All databases of the server are looked at. VACUUM by the server itself, replication and Upkeep are left out.
@@ -43,6 +44,7 @@ class PostgresLongTransactions(Action):
 
     action_name: ClassVar[str] = "postgresLongTransactions"
     check: ClassVar[bool] = True
+    graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
 
     connection: LabelName
     """Name of a PostgreSQL connection."""
@@ -54,16 +56,6 @@ class PostgresLongTransactions(Action):
         Field(default_factory=list)
     )
     """Applications (application_name) whose transactions may take long, for example `pg_dump`."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at least as much as warning."""
-        return (order_rule(warning="5m", critical="30m"),)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        check_order(warning=self.warning_after, critical=self.critical_after)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Look once.

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
-from upkeep.actions.fields import Duration, LabelName, Rule
+from upkeep.actions.fields import Duration, LabelName
 from upkeep.actions.postgres.activity import demand_sight
 from upkeep.actions.postgres.session import Session, session
-from upkeep.actions.postgres.thresholds import check_order, order_rule, passed, seconds_in_words
+from upkeep.actions.postgres.thresholds import passed, seconds_in_words
+from upkeep.actions.thresholds import Graded
 
 _MEBIBYTE: Final = 1024 * 1024
 _LOST: Final = frozenset({"lost", "unreserved"})
@@ -64,7 +65,7 @@ class _Receiver:
     seconds: float
 
 
-class PostgresReplication(Action):
+class PostgresReplication(Action, Graded):
     """Reports standbys that are missing or behind, and replication slots that keep write-ahead log or have lost it.
 
     At a standby it reports whether that one itself receives and replays. A server without writes is not behind.
@@ -73,6 +74,7 @@ class PostgresReplication(Action):
     """
 
     action_name: ClassVar[str] = "postgresReplication"
+    graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
 
     connection: LabelName
     """Name of a PostgreSQL connection."""
@@ -84,16 +86,6 @@ class PostgresReplication(Action):
     """How far a standby is behind when it becomes critical."""
     max_retained_mebibytes: Annotated[int, Field(ge=0, le=1_073_741_824)] = 1024
     """How much write-ahead log a slot may keep, in MiB; more is a warning, and critical where nobody reads the slot."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at least as much as warning."""
-        return (order_rule(warning="30s", critical="5m"),)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        check_order(warning=self.warning_after, critical=self.critical_after)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Look once.

@@ -5,15 +5,15 @@ Without the extension, or with statements of others hidden, nothing may be calle
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity, UncheckableError
-from upkeep.actions.fields import Duration, LabelName, Rule
+from upkeep.actions.fields import Duration, LabelName
 from upkeep.actions.postgres.session import Session, session
 from upkeep.actions.postgres.statements import shown
-from upkeep.actions.postgres.thresholds import check_order, order_rule
+from upkeep.actions.thresholds import Graded
 
 _UNUSABLE: Final = {
     "55000": "does not load pg_stat_statements: add it to shared_preload_libraries and restart the server",
@@ -81,7 +81,7 @@ class _Counts:
     forgotten: int
 
 
-class PostgresSlowQueries(Action):
+class PostgresSlowQueries(Action, Graded):
     """Reports the statements of this database with the longest mean time, from the extension pg_stat_statements.
 
     Counted is what happened since the statistics were last reset; with `resetAfterwards: true` each run resets those
@@ -95,6 +95,7 @@ class PostgresSlowQueries(Action):
 
     action_name: ClassVar[str] = "postgresSlowQueries"
     check: ClassVar[bool] = True
+    graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
 
     connection: LabelName
     """Name of a PostgreSQL connection."""
@@ -109,16 +110,6 @@ class PostgresSlowQueries(Action):
     reset_afterwards: bool = False
     """Reset the statistics of this database after they were read, so that the next run reports only what happened
     since this one. Others who read them start from zero too."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at least as much as warning."""
-        return (order_rule(warning="1s", critical="5s"),)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        check_order(warning=self.warning_after, critical=self.critical_after)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Read the statistics, and reset them if that is asked for.

@@ -3,16 +3,16 @@
 A failure long ago is no fault; one since the last success is. What waits, and since when, is what counts.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity, UncheckableError
-from upkeep.actions.fields import Duration, LabelName, Rule
+from upkeep.actions.fields import Duration, LabelName
 from upkeep.actions.postgres.session import Session, session
-from upkeep.actions.postgres.thresholds import check_order, order_rule, passed, seconds_in_words
+from upkeep.actions.postgres.thresholds import passed, seconds_in_words
+from upkeep.actions.thresholds import Graded
 
 _MEBIBYTE: Final = 1024 * 1024
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
@@ -51,7 +51,7 @@ class _Files:
     bytes: int
 
 
-class PostgresWalArchive(Action):
+class PostgresWalArchive(Action, Graded):
     """Reports write-ahead log that waits for its archive or fails to get there, and too much of it on the server.
 
     Locks: none. Privileges: `GRANT pg_monitor TO upkeep`, without which the step is unknown. Source of the
@@ -60,6 +60,7 @@ class PostgresWalArchive(Action):
     """
 
     action_name: ClassVar[str] = "postgresWalArchive"
+    graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
 
     connection: LabelName
     """Name of a PostgreSQL connection."""
@@ -69,16 +70,6 @@ class PostgresWalArchive(Action):
     """How long a segment waits for the archive when it becomes critical."""
     max_wal_mebibytes: Annotated[int, Field(ge=1, le=1_073_741_824)] = 10_240
     """How much write-ahead log may be on the server, in MiB; more is a warning."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at least as much as warning."""
-        return (order_rule(warning="15m", critical="1h"),)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        check_order(warning=self.warning_after, critical=self.critical_after)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Look once.

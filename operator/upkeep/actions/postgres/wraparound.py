@@ -1,16 +1,15 @@
 """Tells how far the databases are from the end of their transaction numbers, at which the server takes no writes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
-from upkeep.actions.fields import LabelName, Rule
+from upkeep.actions.fields import LabelName
 from upkeep.actions.postgres.session import session
+from upkeep.actions.thresholds import Graded
 
-_ORDER: Final = "criticalAge must not be below warningAge"
 _LIMIT: Final = 2**31
 _TABLES_NAMED: Final = 5
 
@@ -45,7 +44,7 @@ class _Age:
         return max(self.transactions, self.multixacts)
 
 
-class PostgresWraparound(Action):
+class PostgresWraparound(Action, Graded):
     """Reports databases whose oldest transaction number is old, and the tables of this one that hold it back.
 
     Locks: none. Privileges: only CONNECT on the database, for example `GRANT CONNECT ON DATABASE shop TO upkeep`.
@@ -54,6 +53,7 @@ class PostgresWraparound(Action):
     """
 
     action_name: ClassVar[str] = "postgresWraparound"
+    graded_by: ClassVar[tuple[str, str]] = ("warning_age", "critical_age")
 
     connection: LabelName
     """Name of a PostgreSQL connection."""
@@ -61,23 +61,6 @@ class PostgresWraparound(Action):
     """Age in transactions from which on it is a warning."""
     critical_age: Annotated[int, Field(ge=0, le=_LIMIT)] = 1_000_000_000
     """Age in transactions from which on it is critical."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at least as much as warning."""
-        return (
-            {
-                "rule": "(has(self.warningAge) ? self.warningAge : 500000000) <= "
-                "(has(self.criticalAge) ? self.criticalAge : 1000000000)",
-                "message": _ORDER,
-            },
-        )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.warning_age > self.critical_age:
-            raise ValueError(_ORDER)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Compare the ages with the thresholds.

@@ -1,17 +1,17 @@
 """Tells how many lookups a cache answers, over an interval of its own and beside what it did since it started."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity, UncheckableError
-from upkeep.actions.fields import Duration, LabelName, Rule, format_duration
+from upkeep.actions.fields import Duration, LabelName, format_duration
 from upkeep.actions.redis.session import Node, sessions
+from upkeep.actions.thresholds import Graded
 
-_ORDER: Final = "criticalPercent must not be above warningPercent"
 _MARGIN_SECONDS: Final = 2.0
 """What connecting and asking twice may take besides the interval."""
 
@@ -61,7 +61,7 @@ class Lookups:
 _NONE: Final = Lookups(hits=0, misses=0, evicted=0)
 
 
-class RedisHitRatio(Action):
+class RedisHitRatio(Action, Graded):
     """Watches a cache for a while and reports the share of lookups that found their key, and its trend.
 
     Where the connection points to a node of a Redis Cluster, the lookups of all its nodes are added up.
@@ -72,6 +72,8 @@ class RedisHitRatio(Action):
 
     action_name: ClassVar[str] = "redisHitRatio"
     check: ClassVar[bool] = True
+    graded_by: ClassVar[tuple[str, str]] = ("warning_percent", "critical_percent")
+    rising: ClassVar[bool] = False
 
     connection: LabelName
     """Name of a Redis connection."""
@@ -85,23 +87,6 @@ class RedisHitRatio(Action):
     """Hit ratio, in percent, below which it is critical."""
     drop_points: Annotated[float, Field(ge=0, le=100)] = 10
     """A ratio that is this many percentage points lower than since the server's start is a warning."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at most as much as warning."""
-        return (
-            {
-                "rule": "(has(self.criticalPercent) ? self.criticalPercent : 50.0) <= "
-                "(has(self.warningPercent) ? self.warningPercent : 80.0)",
-                "message": _ORDER,
-            },
-        )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.critical_percent > self.warning_percent:
-            raise ValueError(_ORDER)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Look, wait, look again.

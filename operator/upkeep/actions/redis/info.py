@@ -1,15 +1,15 @@
 """Reads the figures of Redis that tell of trouble before it hurts: clients, persistence, restarts."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
-from upkeep.actions.fields import Duration, LabelName, Rule, format_duration
+from upkeep.actions.fields import Duration, LabelName, format_duration
 from upkeep.actions.redis.session import Node, sessions
+from upkeep.actions.thresholds import Graded
 
-_ORDER: Final = "criticalClientsPercent must not be below warningClientsPercent"
 _PERSISTENCE: Final = (
     ("rdb_last_bgsave_status", "the last snapshot (BGSAVE) failed"),
     ("aof_last_write_status", "the last write to the append-only file failed"),
@@ -17,7 +17,7 @@ _PERSISTENCE: Final = (
 )
 
 
-class RedisInfo(Action):
+class RedisInfo(Action, Graded):
     """Reports clients against maxclients, failed snapshots and append-only files, and restarts.
 
     Where the connection points to a node of a Redis Cluster, every node is asked, by the address that it announces.
@@ -27,6 +27,7 @@ class RedisInfo(Action):
 
     action_name: ClassVar[str] = "redisInfo"
     check: ClassVar[bool] = True
+    graded_by: ClassVar[tuple[str, str]] = ("warning_clients_percent", "critical_clients_percent")
 
     connection: LabelName
     """Name of a Redis connection."""
@@ -36,23 +37,6 @@ class RedisInfo(Action):
     """Connected clients, in percent of maxclients, from which on it is critical."""
     restarted_within: Duration = Field(default="1d", validate_default=True)
     """A server that is up for less than this is worth knowing; `0s` for never."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at least as much as warning."""
-        return (
-            {
-                "rule": "(has(self.warningClientsPercent) ? self.warningClientsPercent : 80.0) <= "
-                "(has(self.criticalClientsPercent) ? self.criticalClientsPercent : 95.0)",
-                "message": _ORDER,
-            },
-        )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.warning_clients_percent > self.critical_clients_percent:
-            raise ValueError(_ORDER)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Ask every server once.

@@ -1,17 +1,17 @@
 """Tells how much memory Redis uses of what it may, and how well it is used. Reads only what INFO says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
-from upkeep.actions.fields import LabelName, Rule
+from upkeep.actions.fields import LabelName
 from upkeep.actions.redis.session import sessions
+from upkeep.actions.thresholds import Graded
 
 _MEBIBYTE: Final = 1024 * 1024
-_ORDER: Final = "criticalPercent must not be below warningPercent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Memory:
         return 100 * self.countable / self.limit if self.limit else 0.0
 
 
-class RedisMemory(Action):
+class RedisMemory(Action, Graded):
     """Reports memory use against maxmemory, fragmentation and evictions.
 
     Where the connection points to a node of a Redis Cluster, every node is asked, by the address that it announces.
@@ -68,6 +68,7 @@ class RedisMemory(Action):
 
     action_name: ClassVar[str] = "redisMemory"
     check: ClassVar[bool] = True
+    graded_by: ClassVar[tuple[str, str]] = ("warning_percent", "critical_percent")
 
     connection: LabelName
     """Name of a Redis connection."""
@@ -79,23 +80,6 @@ class RedisMemory(Action):
     """Fragmentation ratio from which on it is a warning."""
     fragmentation_min_mebibytes: Annotated[int, Field(ge=0, le=1048576)] = 100
     """Fragmentation is not judged while less than this many MiB is used."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at least as much as warning."""
-        return (
-            {
-                "rule": "(has(self.warningPercent) ? self.warningPercent : 80.0) <= "
-                "(has(self.criticalPercent) ? self.criticalPercent : 95.0)",
-                "message": _ORDER,
-            },
-        )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.warning_percent > self.critical_percent:
-            raise ValueError(_ORDER)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Ask once and compare with the thresholds.

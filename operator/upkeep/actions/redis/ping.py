@@ -1,21 +1,21 @@
 """Tells whether Redis answers, how fast, and whether replication and the cluster hold together."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, ClassVar, Final, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
-from upkeep.actions.fields import LabelName, Rule
+from upkeep.actions.fields import LabelName
 from upkeep.actions.percentile import percentile
 from upkeep.actions.redis.session import Node, sessions
+from upkeep.actions.thresholds import Graded
 
-_ORDER: Final = "criticalMilliseconds must not be below warningMilliseconds"
 _PERCENT: Final = 95
 
 
-class RedisPing(Action):
+class RedisPing(Action, Graded):
     """Pings Redis and looks at the links between servers: a replica's to its primary, a cluster's coverage of slots.
 
     Where the connection points to a node of a Redis Cluster, every node is asked, by the address that it announces.
@@ -27,6 +27,7 @@ class RedisPing(Action):
 
     action_name: ClassVar[str] = "redisPing"
     check: ClassVar[bool] = True
+    graded_by: ClassVar[tuple[str, str]] = ("warning_milliseconds", "critical_milliseconds")
 
     connection: LabelName
     """Name of a Redis connection."""
@@ -36,23 +37,6 @@ class RedisPing(Action):
     """Answering time from which on it is a warning."""
     critical_milliseconds: Annotated[float, Field(ge=0, le=60000)] = 1000
     """Answering time from which on it is critical."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at least as much as warning."""
-        return (
-            {
-                "rule": "(has(self.warningMilliseconds) ? self.warningMilliseconds : 100.0) <= "
-                "(has(self.criticalMilliseconds) ? self.criticalMilliseconds : 1000.0)",
-                "message": _ORDER,
-            },
-        )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.warning_milliseconds > self.critical_milliseconds:
-            raise ValueError(_ORDER)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Ping every server, one after the other.

@@ -4,15 +4,15 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity, UncheckableError
-from upkeep.actions.fields import Duration, LabelName, Rule, format_duration
+from upkeep.actions.fields import Duration, LabelName, format_duration
 from upkeep.actions.redis.session import Node, sessions
+from upkeep.actions.thresholds import Graded
 
-_ORDER: Final = "criticalMilliseconds must not be below warningMilliseconds"
 _COMMAND: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}", re.ASCII)
 _UNNAMED: Final = "other"
 _ADVICE: Final = {
@@ -53,7 +53,7 @@ class SlowCommand:
         return cls(name=name, at=float(str(entry[1])), seconds=float(str(entry[2])) / 1e6)
 
 
-class RedisSlowlog(Action):
+class RedisSlowlog(Action, Graded):
     """Reports the slowest command of each kind in the slow log; never any of their arguments.
 
     Where the connection points to a node of a Redis Cluster, every node is asked, by the address that it announces.
@@ -66,6 +66,7 @@ class RedisSlowlog(Action):
 
     action_name: ClassVar[str] = "redisSlowlog"
     check: ClassVar[bool] = True
+    graded_by: ClassVar[tuple[str, str]] = ("warning_milliseconds", "critical_milliseconds")
 
     connection: LabelName
     """Name of a Redis connection."""
@@ -77,23 +78,6 @@ class RedisSlowlog(Action):
     """Duration of a command from which on it is critical."""
     entries: Annotated[int, Field(ge=1, le=10000)] = 1024
     """How many entries of the log are read at most, the newest first."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at least as much as warning."""
-        return (
-            {
-                "rule": "(has(self.warningMilliseconds) ? self.warningMilliseconds : 100.0) <= "
-                "(has(self.criticalMilliseconds) ? self.criticalMilliseconds : 1000.0)",
-                "message": _ORDER,
-            },
-        )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.warning_milliseconds > self.critical_milliseconds:
-            raise ValueError(_ORDER)
-        return self
 
     async def run(self, context: Context) -> Result:
         """Read the slow logs.

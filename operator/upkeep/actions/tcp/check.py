@@ -7,18 +7,17 @@ import asyncio
 import errno
 import socket
 import time
-from collections.abc import Sequence
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from upkeep.actions.connections import Port
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
-from upkeep.actions.fields import Duration, Rule
+from upkeep.actions.fields import Duration
 from upkeep.actions.percentile import percentile
 from upkeep.actions.text import readable
+from upkeep.actions.thresholds import Graded
 
-_ORDER: Final = "criticalMilliseconds must not be below warningMilliseconds"
 _PERCENT: Final = 95
 _NO_NAME: Final = "no such name in DNS: check host and that the Service exists"
 _REFUSED: Final = "connection refused: nothing listens there: check host and port, and that the server runs"
@@ -27,7 +26,7 @@ _SEVERAL: Final = "Multiple exceptions"
 """What asyncio says where a name has several addresses and none of them accepts."""
 
 
-class TcpCheck(Action):
+class TcpCheck(Action, Graded):
     """Opens TCP connections to a host and port, one after the other, and closes them at once.
 
     The time includes the look-up of the name. Where a name has several addresses, the first that accepts counts.
@@ -37,6 +36,7 @@ class TcpCheck(Action):
 
     action_name: ClassVar[str] = "tcpCheck"
     check: ClassVar[bool] = True
+    graded_by: ClassVar[tuple[str, str]] = ("warning_milliseconds", "critical_milliseconds")
 
     host: Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9_:][-A-Za-z0-9._:]*$")]
     """Host name, usually the name of a Service, or IP address."""
@@ -50,23 +50,6 @@ class TcpCheck(Action):
     """Time from which on it is critical."""
     timeout: Duration = Field(default="5s", validate_default=True)
     """How long one connection may take."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """Critical is at least as much as warning."""
-        return (
-            {
-                "rule": "(has(self.warningMilliseconds) ? self.warningMilliseconds : 100.0) <= "
-                "(has(self.criticalMilliseconds) ? self.criticalMilliseconds : 1000.0)",
-                "message": _ORDER,
-            },
-        )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.warning_milliseconds > self.critical_milliseconds:
-            raise ValueError(_ORDER)
-        return self
 
     @property
     def server(self) -> str:

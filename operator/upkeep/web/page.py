@@ -8,7 +8,6 @@ what it is made of. Liveness has a port of its own, where 200 means that the pag
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from aiohttp import web
 
 from upkeep.resources.page import BRAND_DIRECTORY, CONTAINER_PORT, CONTENT_DIRECTORY, CONTENT_FILE, HEALTH_PORT
 from upkeep.web.content import Content
-from upkeep.web.listener import listener
+from upkeep.web.listener import listening, told_to_stop
 from upkeep.web.negotiation import negotiated
 from upkeep.web.representation import Representations
 
@@ -98,14 +97,13 @@ async def serving(
         OSError: a port is taken.
     """
     async with (
-        _listening(page_handler(Content(content, brand)), host, port) as page,
-        _listening(_health, host, health_port) as health,
+        listening(_runner(page_handler(Content(content, brand))), host, port) as page,
+        listening(_runner(_health), host, health_port) as health,
     ):
         yield Listening(port=page, health_port=health)
 
 
-@asynccontextmanager
-async def _listening(handler: Handler, host: str | None, port: int) -> AsyncIterator[int]:
+def _runner(handler: Handler) -> web.ServerRunner:
     server = web.Server(
         handler,
         access_log=None,
@@ -113,14 +111,7 @@ async def _listening(handler: Handler, host: str | None, port: int) -> AsyncIter
         max_line_size=_HEADER_LIMIT,
         max_field_size=_HEADER_LIMIT,
     )
-    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
-    await runner.setup()
-    try:
-        socket = listener(host, port)
-        await web.SockSite(runner, socket).start()
-        yield socket.getsockname()[1]
-    finally:
-        await runner.cleanup()
+    return web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
 
 
 async def serve(content: Path, port: int, health_port: int, brand: Path | None = None) -> None:
@@ -129,10 +120,7 @@ async def serve(content: Path, port: int, health_port: int, brand: Path | None =
     Raises:
         OSError: a port is taken.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = told_to_stop()
     async with serving(content, port=port, health_port=health_port, brand=brand) as where:
         _LOG.info("serving the maintenance page on port %d, health on port %d", where.port, where.health_port)
         await stop.wait()

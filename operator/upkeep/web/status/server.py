@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import re
-import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Final, Self
 from aiohttp import web
 
 from upkeep.cluster.client import Client
-from upkeep.web.listener import listener
+from upkeep.web.listener import listening, told_to_stop
 from upkeep.web.negotiation import JSON, negotiated
 from upkeep.web.status.edition import edition
 from upkeep.web.status.representation import StatusRepresentations, entity_tag
@@ -148,20 +147,12 @@ async def serving(source: Source, *, port: int = PORT, host: str | None = None, 
         OSError: the port is taken.
     """
     runner = web.AppRunner(application(source, name=name), access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        socket = listener(host, port)
-        await web.SockSite(runner, socket).start()
-        yield socket.getsockname()[1]
-    finally:
-        await runner.cleanup()
+    async with listening(runner, host, port) as where:
+        yield where
 
 
 async def _serve(settings: StatusSettings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = told_to_stop()
     source = Source(namespaces=settings.namespaces, selector=settings.selector)
     async with await Client.connect() as client, serving(source, name=settings.name) as port:
         _LOG.info("serving the status page on port %d", port)

@@ -1,6 +1,6 @@
 """Refreshes the planner's statistics, and proves that it happened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -9,12 +9,11 @@ from upkeep.actions.contract import Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Duration
 from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction, tables_in_words
 from upkeep.actions.postgres.session import demand_primary, session
-from upkeep.actions.postgres.statistics import TableStatistics, counters_are_on, read_statistics
+from upkeep.actions.postgres.statistics import TableStatistics, read_statistics
 from upkeep.actions.postgres.treatment import (
-    CONFIRMATION_SECONDS,
-    Attempt,
+    Treatment,
     attempt,
-    confirm,
+    concluded,
     reasons,
     unconfirmed_in_words,
 )
@@ -58,11 +57,8 @@ class PostgresAnalyze(TableAction):
             attempts = [
                 await attempt(opened, table, self._statement(table), patience=self.lock_timeout) for table in targets
             ]
-            leaves = catalogue.leaves([one.table for one in attempts if not one.reason])
-            counted = await counters_are_on(opened)
-            patience = CONFIRMATION_SECONDS if counted else 0
-            confirmation = await confirm(opened, leaves, before, advanced=_advanced, patience=patience)
-        return self._result(attempts, leaves, missing=confirmation.missing, counted=counted)
+            treatment = await concluded(opened, attempts, catalogue, before, advanced=_advanced)
+        return self._result(treatment)
 
     def _worthwhile(self, table: Table, catalogue: Catalogue, before: Mapping[int, TableStatistics]) -> bool:
         known = [before[leaf.oid] for leaf in catalogue.leaves([table]) if leaf.oid in before]
@@ -76,9 +72,8 @@ class PostgresAnalyze(TableAction):
         option = SQL("SKIP_LOCKED true" if self.skip_locked else "SKIP_LOCKED false")
         return SQL("ANALYZE ({}) {}").format(option, table.identifier)
 
-    def _result(
-        self, attempts: Sequence[Attempt], leaves: Sequence[Table], *, missing: Sequence[Table], counted: bool
-    ) -> Result:
+    def _result(self, treatment: Treatment) -> Result:
+        attempts, leaves = treatment.attempts, treatment.leaves
         if not attempts:
             none = f"no table has {self.min_changed_ratio:.0%} changed rows" if self.min_changed_ratio else "no tables"
             return Result(outcome=Outcome.SKIPPED, message=f"{none}: nothing to analyze")
@@ -89,9 +84,9 @@ class PostgresAnalyze(TableAction):
             message = f"{len(left_out)} of {tables_in_words(len(attempts))} not analyzed: {reasons(left_out)}"
             return Result(outcome=Outcome.FAILED, message=message, metrics=metrics)
         findings = [_locked(one.table) for one in locked]
-        if missing:
-            message = unconfirmed_in_words("ANALYZE", missing, counted=counted)
-            outcome = Outcome.FAILED if counted else Outcome.UNKNOWN
+        if treatment.unconfirmed:
+            message = unconfirmed_in_words("ANALYZE", treatment.unconfirmed, counted=treatment.counted)
+            outcome = Outcome.FAILED if treatment.counted else Outcome.UNKNOWN
             return Result(outcome=outcome, message=message, findings=findings, metrics=metrics)
         more = f"; {len(locked)} left out, locked" if locked else ""
         message = f"ANALYZE of {tables_in_words(len(leaves))}{more}"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from upkeep.actions.postgres.catalogue import Table
+from upkeep.actions.postgres.catalogue import Catalogue, Table
 from upkeep.actions.postgres.errors import query_error
 from upkeep.actions.postgres.session import Session
-from upkeep.actions.postgres.statistics import TableStatistics, read_statistics
+from upkeep.actions.postgres.statistics import TableStatistics, counters_are_on, read_statistics
 
 if TYPE_CHECKING:
     from psycopg import Error
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from psycopg.sql import Composed
 
 NAMED_IN_MESSAGE: Final = 5
-CONFIRMATION_SECONDS: Final = 3.0
+_CONFIRMATION_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.1
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _UNDEFINED_TABLE: Final = "42P01"
@@ -96,21 +96,21 @@ Advanced = Callable[[TableStatistics | None, TableStatistics], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmation:
+class _Confirmation:
     """The counters afterwards, and the tables for which they do not show what was done."""
 
     after: Mapping[int, TableStatistics]
     missing: Sequence[Table]
 
 
-async def confirm(
+async def _confirm(
     opened: Session,
     tables: Sequence[Table],
     before: Mapping[int, TableStatistics],
     *,
     advanced: Advanced,
-    patience: float = CONFIRMATION_SECONDS,
-) -> Confirmation:
+    patience: float,
+) -> _Confirmation:
     """Wait until the counters show it for all tables; up to PostgreSQL 14 they arrive up to half a second late."""
     oids = [table.oid for table in tables]
     attempts = int(patience / _POLL_SECONDS)
@@ -120,9 +120,46 @@ async def confirm(
             table for table in tables if table.oid not in after or not advanced(before.get(table.oid), after[table.oid])
         ]
         if not missing or attempts <= 0:
-            return Confirmation(after=after, missing=missing)
+            return _Confirmation(after=after, missing=missing)
         await asyncio.sleep(_POLL_SECONDS)
         attempts -= 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Treatment:
+    """What came of a statement for each of many tables.
+
+    Attributes:
+        attempts: one a table.
+        leaves: those that hold rows among what was treated.
+        after: their counters afterwards.
+        unconfirmed: those for which the counters do not show it.
+        counted: whether the server counts at all.
+    """
+
+    attempts: Sequence[Attempt]
+    leaves: Sequence[Table]
+    after: Mapping[int, TableStatistics]
+    unconfirmed: Sequence[Table]
+    counted: bool
+
+
+async def concluded(
+    opened: Session,
+    attempts: Sequence[Attempt],
+    catalogue: Catalogue,
+    before: Mapping[int, TableStatistics],
+    *,
+    advanced: Advanced,
+) -> Treatment:
+    """Find out for which of the tables that were not left out the statement really worked."""
+    leaves = catalogue.leaves([one.table for one in attempts if not one.reason])
+    counted = await counters_are_on(opened)
+    patience = _CONFIRMATION_SECONDS if counted else 0
+    confirmation = await _confirm(opened, leaves, before, advanced=advanced, patience=patience)
+    return Treatment(
+        attempts=attempts, leaves=leaves, after=confirmation.after, unconfirmed=confirmation.missing, counted=counted
+    )
 
 
 def reasons(attempts: Sequence[Attempt]) -> str:

@@ -13,13 +13,12 @@ from upkeep.actions.contract import Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Duration, Rule
 from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction, tables_in_words
 from upkeep.actions.postgres.session import demand_primary, session
-from upkeep.actions.postgres.statistics import TableStatistics, counters_are_on, read_statistics
+from upkeep.actions.postgres.statistics import TableStatistics, read_statistics
 from upkeep.actions.postgres.treatment import (
-    CONFIRMATION_SECONDS,
     NAMED_IN_MESSAGE,
-    Attempt,
+    Treatment,
     attempt,
-    confirm,
+    concluded,
     reasons,
     unconfirmed_in_words,
 )
@@ -94,18 +93,8 @@ class PostgresVacuum(TableAction):
                 await attempt(opened, table, self._statement(table), patience=self.lock_timeout, sized=self.full)
                 for table in targets
             ]
-            done = [one.table for one in attempts if not one.reason]
-            leaves = catalogue.leaves(done)
-            counted = await counters_are_on(opened)
-            patience = CONFIRMATION_SECONDS if counted else 0
-            confirmation = await confirm(opened, leaves, before, advanced=self._advanced, patience=patience)
-        return self._result(
-            attempts=attempts,
-            leaves=leaves,
-            changes=_Changes(before=before, after=confirmation.after),
-            unconfirmed=confirmation.missing,
-            counted=counted,
-        )
+            treatment = await concluded(opened, attempts, catalogue, before, advanced=self._advanced)
+        return self._result(treatment, _Changes(before=before, after=treatment.after))
 
     def _targets(
         self, chosen: Sequence[Table], catalogue: Catalogue, before: Mapping[int, TableStatistics]
@@ -140,15 +129,8 @@ class PostgresVacuum(TableAction):
             return old is None or new.file != old.file
         return new.last_vacuum is not None and (old is None or new.last_vacuum != old.last_vacuum)
 
-    def _result(
-        self,
-        *,
-        attempts: Sequence[Attempt],
-        leaves: Sequence[Table],
-        changes: "_Changes",
-        unconfirmed: Sequence[Table],
-        counted: bool,
-    ) -> Result:
+    def _result(self, treatment: Treatment, changes: "_Changes") -> Result:
+        attempts, leaves = treatment.attempts, treatment.leaves
         verb = "VACUUM FULL" if self.full else "VACUUM"
         left_out = [one for one in attempts if one.reason]
         if not attempts:
@@ -163,9 +145,9 @@ class PostgresVacuum(TableAction):
             message = f"{len(left_out)} of {tables_in_words(len(attempts))} not vacuumed: {reasons(left_out)}"
             return Result(outcome=Outcome.FAILED, message=message, metrics=metrics)
         findings = [*changes.held_back(leaves, full=self.full), *(_locked(one.table) for one in left_out)]
-        if unconfirmed:
-            message = unconfirmed_in_words(verb, unconfirmed, counted=counted)
-            outcome = Outcome.FAILED if counted else Outcome.UNKNOWN
+        if treatment.unconfirmed:
+            message = unconfirmed_in_words(verb, treatment.unconfirmed, counted=treatment.counted)
+            outcome = Outcome.FAILED if treatment.counted else Outcome.UNKNOWN
             return Result(outcome=outcome, message=message, findings=findings, metrics=metrics)
         message = f"{verb} of {tables_in_words(len(leaves))}: {changes.summary(leaves)}"
         if left_out:

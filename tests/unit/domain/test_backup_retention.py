@@ -13,8 +13,8 @@ from unit.domain.backupworld import BackupWorld
 from unit.domain.cluster import BAD, GOOD, at, minutes
 from unit.domain.test_backup import BACKED_UP, RESTORED, TEST
 from upkeep.actions.backup.prune import BackupPrune
-from upkeep.actions.backup.repository import Stored
 from upkeep.actions.backup.retention import Retention, choose
+from upkeep.actions.backup.snapshot import Stored
 from upkeep.api.backup import BackupSpec
 from upkeep.domain.order import RunOrder
 

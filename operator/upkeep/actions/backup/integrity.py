@@ -4,8 +4,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from upkeep.actions.backup.repository import DamagedError, Repository, Restic
-from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
+from upkeep.actions.backup.damage import DamagedError, damage_finding
+from upkeep.actions.backup.repository import Repository, Restic
+from upkeep.actions.contract import Action, Context, Outcome, Result
 
 
 class BackupIntegrity(Action):
@@ -33,7 +34,8 @@ class BackupIntegrity(Action):
         try:
             await restic.check(read_data_subset=None if self.read_data_subset == "0%" else self.read_data_subset)
         except DamagedError as error:
-            return Result(outcome=Outcome.FAILED, message=str(error), findings=[self._finding()])
+            finding = damage_finding("backup.integrity", self.repository.path)
+            return Result(outcome=Outcome.FAILED, message=str(error), findings=[finding])
         count = await restic.snapshots()
         if not count:
             message = f"repository {restic.path} is intact, but it has no snapshots yet"
@@ -43,15 +45,3 @@ class BackupIntegrity(Action):
             f"{self.read_data_subset} of the data read back"
         )
         return Result(outcome=Outcome.OK, message=message, metrics={"snapshots": count})
-
-    def _finding(self) -> Finding:
-        return Finding(
-            check_id="backup.integrity",
-            severity=Severity.CRITICAL,
-            object=self.repository.path,
-            observed=1,
-            threshold=1,
-            unit="",
-            recommendation="backups may be unreadable: copy the repository, repair it (restic repair), and make a new "
-            "backup at once",
-        )

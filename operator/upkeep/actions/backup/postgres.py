@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from upkeep.actions.backup.dump import DIRECTORY, Dump, Dumper, dumper
-from upkeep.actions.backup.repository import REPOSITORY_BYTES, Repository, Restic, Snapshot, readable_size
+from upkeep.actions.backup.repository import REPOSITORY_BYTES, Repository, Restic, readable_size
+from upkeep.actions.backup.snapshot import Snapshot
 from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import LabelName
 from upkeep.actions.postgres.session import session

@@ -12,9 +12,11 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from upkeep.actions.backup.repository import REPOSITORY_BYTES, DamagedError, Repository, Restic, Stored, readable_size
+from upkeep.actions.backup.damage import DamagedError, damage_finding
+from upkeep.actions.backup.repository import REPOSITORY_BYTES, Repository, Restic, readable_size
 from upkeep.actions.backup.retention import Choice, ScheduleRetention, choose
-from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity
+from upkeep.actions.backup.snapshot import Stored
+from upkeep.actions.contract import Action, ActionError, Context, Outcome, Result
 
 REMOVED: Final = "removed"
 KEPT: Final = "kept"
@@ -64,7 +66,8 @@ class BackupPrune(Action):
             return await self._remove(restic, plan)
         except DamagedError as error:
             message = f"{error}: nothing is removed from it"
-            return Result(outcome=Outcome.FAILED, message=message, findings=[self._finding()])
+            finding = damage_finding("backup.prune", self.repository.path)
+            return Result(outcome=Outcome.FAILED, message=message, findings=[finding])
 
     async def _plan(self, restic: Restic) -> "_Plan":
         tag = f"policy={self.policy}"
@@ -118,18 +121,6 @@ class BackupPrune(Action):
             outcome=Outcome.CHANGED if going or freed else Outcome.OK,
             message=f"{plan.told('removed')}; {room}",
             metrics={REMOVED: len(going), KEPT: len(left), REPOSITORY_BYTES: size, FREED_BYTES: freed},
-        )
-
-    def _finding(self) -> Finding:
-        return Finding(
-            check_id="backup.prune",
-            severity=Severity.CRITICAL,
-            object=self.repository.path,
-            observed=1,
-            threshold=1,
-            unit="",
-            recommendation="backups may be unreadable: copy the repository, repair it (restic repair), and make a new "
-            "backup at once",
         )
 
 

@@ -17,7 +17,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from upkeep.actions.backup.damage import DamagedError
 from upkeep.actions.backup.process import Finished, run
+from upkeep.actions.backup.snapshot import Snapshot, Stored
 from upkeep.actions.connections import SecretReference
 from upkeep.actions.contract import ActionError, Context
 from upkeep.actions.fields import Model
@@ -65,53 +67,6 @@ class Repository(Model):
     """Directory of the repository on a mounted volume."""
     password_secret_ref: SecretReference | None = None
     """The Secret whose key `password` is mounted, named in messages."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """One backup.
-
-    Attributes:
-        identifier: restic's short id.
-        bytes: size of what was backed up.
-        added: how many bytes of it were new to the repository, before compression.
-        files: number of files.
-    """
-
-    identifier: str
-    bytes: int
-    added: int
-    files: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """A snapshot as the repository lists it.
-
-    Attributes:
-        identifier: restic's whole id.
-        time: when it was made.
-        original: the id that it had before its tags were changed; empty where they were not.
-        tags: as they were given.
-    """
-
-    identifier: str
-    time: datetime
-    original: str = ""
-    tags: frozenset[str] = frozenset()
-
-    @property
-    def name(self) -> str:
-        """The short id, as restic shows it to people."""
-        return self.identifier[:8]
-
-    def goes_by(self, beginning: str) -> bool:
-        """Whether its id, or the one that it had before, begins so."""
-        return self.identifier.startswith(beginning) or self.original.startswith(beginning)
-
-
-class DamagedError(ActionError):
-    """The repository does not pass its check, or gives back something else than what was put into it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

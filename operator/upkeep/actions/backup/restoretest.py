@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 from pydantic import Field
 
 from upkeep.actions.backup.archive import DATABASE, GLOBALS, Archive, Record, last_words, read_record
+from upkeep.actions.backup.damage import DamagedError
 from upkeep.actions.backup.dump import DIRECTORY
 from upkeep.actions.backup.expectation import ValidationQuery
 from upkeep.actions.backup.process import Finished, run
-from upkeep.actions.backup.repository import DamagedError, Repository, Restic, Stored
+from upkeep.actions.backup.repository import Repository, Restic
+from upkeep.actions.backup.snapshot import Stored
 from upkeep.actions.backup.throwaway import READER, Throwaway, throwaway
 from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity, UncheckableError
 from upkeep.actions.fields import Duration, format_duration

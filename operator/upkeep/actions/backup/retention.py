@@ -11,7 +11,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
-from upkeep.actions.backup.repository import Stored
+from upkeep.actions.backup.snapshot import Stored
 from upkeep.actions.fields import Duration, Model, Rule
 
 _SECONDS_PER_HOUR: Final = 3600

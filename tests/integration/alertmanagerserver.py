@@ -1,6 +1,5 @@
 """A real Alertmanager for tests, on a free loopback port."""
 
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +12,10 @@ import httpx
 
 from integration.certificate import Certificate
 from integration.loopback import free_port
+from integration.observability import Program, started
 from upkeep.alertmanager.client import Alertmanager
 from upkeep.alertmanager.configuration import read_endpoints
 
-USER: Final = "upkeep"
-PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of a server that lives for one test
-_HASH: Final = "$2b$04$oJSkWWgmG7YukH5h8ycd5.vJV9VSEcGhpZGEKUr8pMnkL4jDmF3Em"
 _CONFIGURATION: Final = """
 route: {receiver: nobody}
 receivers: [{name: nobody}]
@@ -77,22 +74,7 @@ def running_alertmanager(
         directory = Path(made)
         (directory / "alertmanager.yml").write_text(_CONFIGURATION)
         options = [f"--config.file={directory / 'alertmanager.yml'}", f"--storage.path={directory / 'data'}"]
-        options += [f"--web.listen-address={place}", "--cluster.listen-address="]
-        if certificate:
-            files = f"{{cert_file: {certificate.certificate}, key_file: {certificate.key}}}"
-            (directory / "web.yml").write_text(f"tls_server_config: {files}\nbasic_auth_users: {{{USER}: '{_HASH}'}}\n")
-            options.append(f"--web.config.file={directory / 'web.yml'}")
-        process = subprocess.Popen(["prometheus-alertmanager", *options], stderr=subprocess.PIPE, text=True)
-        try:
-            assert process.stderr is not None
-            said = []
-            for line in process.stderr:
-                said.append(line)
-                if _READY in line:
-                    break
-            assert process.poll() is None, "".join(said)
-            scheme, trust = ("https", certificate.certificate) if certificate else ("http", None)
-            yield AlertmanagerServer(url=f"{scheme}://{place}", trust=trust)
-        finally:
-            process.terminate()
-            process.communicate(timeout=10)
+        options.append("--cluster.listen-address=")
+        program = Program(name="prometheus-alertmanager", options=options, ready=_READY)
+        with started(program, place, directory, certificate) as url:
+            yield AlertmanagerServer(url=url, trust=certificate.certificate if certificate else None)

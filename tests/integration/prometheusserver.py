@@ -1,6 +1,5 @@
 """A real Prometheus for tests, on a free loopback port, which evaluates rules and scrapes nothing."""
 
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,8 @@ import httpx
 
 from integration.certificate import Certificate
 from integration.loopback import free_port
+from integration.observability import Program, started
 
-USER: Final = "upkeep"
-PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of a server that lives for one test
-_HASH: Final = "$2b$04$oJSkWWgmG7YukH5h8ycd5.vJV9VSEcGhpZGEKUr8pMnkL4jDmF3Em"
 _READY: Final = "Server is ready to receive web requests"
 """It answers questions when it says this."""
 
@@ -59,22 +56,7 @@ def running_prometheus(
         (directory / "rules.yml").write_text(f"groups:\n- name: shop\n  rules:\n{indent(rules, '  ')}")
         (directory / "prometheus.yml").write_text(f"global: {{evaluation_interval: 200ms}}\n{files}")
         options = [f"--config.file={directory / 'prometheus.yml'}", f"--storage.tsdb.path={directory / 'data'}"]
-        options += [f"--web.listen-address={place}", f"--web.external-url=http://{place}{prefix}"]
-        if certificate:
-            pair = f"{{cert_file: {certificate.certificate}, key_file: {certificate.key}}}"
-            (directory / "web.yml").write_text(f"tls_server_config: {pair}\nbasic_auth_users: {{{USER}: '{_HASH}'}}\n")
-            options.append(f"--web.config.file={directory / 'web.yml'}")
-        process = subprocess.Popen(["prometheus", *options], stderr=subprocess.PIPE, text=True)
-        try:
-            assert process.stderr is not None
-            said = []
-            for line in process.stderr:
-                said.append(line)
-                if _READY in line:
-                    break
-            assert _READY in said[-1], "".join(said)
-            scheme, trust = ("https", certificate.certificate) if certificate else ("http", None)
-            yield PrometheusServer(url=f"{scheme}://{place}{prefix}", trust=trust)
-        finally:
-            process.terminate()
-            process.communicate(timeout=10)
+        options.append(f"--web.external-url=http://{place}{prefix}")
+        program = Program(name="prometheus", options=options, ready=_READY)
+        with started(program, place, directory, certificate) as url:
+            yield PrometheusServer(url=f"{url}{prefix}", trust=certificate.certificate if certificate else None)

@@ -13,7 +13,8 @@ import yaml
 from integration.bench import Bench, eventually
 from integration.certificate import Certificate
 from integration.loopback import free_port
-from integration.prometheusserver import PASSWORD, USER, PrometheusServer, running_prometheus
+from integration.observability import PASSWORD, USER
+from integration.prometheusserver import PrometheusServer, running_prometheus
 from integration.test_http_check import always, response, serving
 from upkeep.actions.contract import Outcome, Severity
 from upkeep.actions.prometheus.query import PrometheusQuery

@@ -258,13 +258,18 @@ class WindowWorld:
         found = self.ingresses if selectors_of(self.live) else named
         return {TargetRef("Ingress", name): item for name, item in self.ingresses.items() if name in found}
 
+    def _page_answers(self) -> bool:
+        """Whether the page answers, whoever looks."""
+        return self.page is not None and self.warm_up is not None and self.page + self.warm_up <= self.now
+
     def _page_ready(self) -> bool | None:
+        """What a snapshot says of it: once a window is open, nobody looks any more."""
         known = self.occurrence
         if backend_of(self.live):
             return self.backend is not None and self.backend_ready if known and "closedAt" not in known else None
         if not known.get("pageShown") or "openedAt" in known or "closedAt" in known:
             return None
-        return self.page is not None and self.warm_up is not None and self.page + self.warm_up <= self.now
+        return self._page_answers()
 
     def _let_tasks_decide(self) -> None:
         """Each task takes note of its runs, and removes Jobs beyond its limits."""

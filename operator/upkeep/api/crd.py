@@ -47,6 +47,9 @@ _KEPT: Final = frozenset(
 _DROPPED: Final = frozenset({"title", "$defs", "propertyNames"})
 """What the API server does not understand and need not know."""
 
+_WORTH_A_POINTER: Final = 3
+"""Fields from which on it is shorter to say where they are explained than to explain them again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
@@ -135,7 +138,7 @@ def custom_resource_definition(kind: Kind) -> Schema:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": _told(structural_schema(kind.spec)),
+            "spec": _told_once(_told(structural_schema(kind.spec)), place="spec", told={}),
             "status": _without_defaults(structural_schema(kind.status)),
         },
     }
@@ -226,6 +229,46 @@ def _told(schema: Schema, *, listed: bool = False) -> Schema:
     if isinstance(told.get("items"), dict):
         told["items"] = _told(told["items"], listed=True)
     return told
+
+
+def _told_once(schema: Schema, *, place: str, told: dict[str, str]) -> Schema:
+    """Each object that comes back as it was (an action in several lists of steps) is explained where it comes first.
+
+    A whole CRD has to fit into the annotation that `kubectl apply` keeps, 256 KiB.
+
+    Args:
+        schema: the object or field.
+        place: its path, as `kubectl explain` takes it.
+        told: by content, the place where an object was explained; grows.
+    """
+    once = dict(schema)
+    if len(schema.get("properties", ())) >= _WORTH_A_POINTER:
+        content = json.dumps({key: value for key, value in schema.items() if key != "description"}, sort_keys=True)
+        if told.setdefault(content, place) != place:
+            return {**_untold(schema), "description": _pointer(schema, told[content])}
+    if "properties" in schema:
+        once["properties"] = {
+            name: _told_once(child, place=f"{place}.{name}", told=told) for name, child in schema["properties"].items()
+        }
+    if isinstance(schema.get("items"), dict):
+        once["items"] = _told_once(schema["items"], place=place, told=told)
+    return once
+
+
+def _pointer(schema: Schema, place: str) -> str:
+    """What it is in a sentence, and where the rest stands."""
+    first, _, rest = str(schema.get("description", "")).partition(". ")
+    return f"{first.rstrip('.')}. See {place}." if first or rest else f"See {place}."
+
+
+def _untold(schema: Schema) -> Schema:
+    """The schema without any description."""
+    bare = {key: value for key, value in schema.items() if key != "description"}
+    if "properties" in bare:
+        bare["properties"] = {name: _untold(child) for name, child in bare["properties"].items()}
+    if isinstance(bare.get("items"), dict):
+        bare["items"] = _untold(bare["items"])
+    return bare
 
 
 def _without_defaults(schema: Schema) -> Schema:

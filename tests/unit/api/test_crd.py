@@ -1,7 +1,8 @@
 """The CustomResourceDefinitions: structural, explained everywhere, with rules that say what to do."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final
 
 import pytest
@@ -39,22 +40,50 @@ def nodes(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
             yield from nodes(schema[inner], f"{path}[]")
 
 
+def pointers(schema: Schema) -> Sequence[tuple[str, str]]:
+    """What is explained elsewhere: its path, and the place that it names."""
+    found = (
+        (path, re.search(r"See (spec\.[\w.]+)\.$", node.get("description", ""))) for path, node in nodes(schema, "")
+    )
+    return [(path, match[1]) for path, match in found if match]
+
+
 SCHEMAS: Final = [pytest.param(definition(kind), id=kind.short) for kind in KINDS]
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_every_field_is_explained(schema: Schema) -> None:
-    """All but the items of lists and values of maps, of which their field speaks."""
+    """All but the items of lists and values of maps, of which their field speaks, and what is explained elsewhere."""
     own = {".apiVersion", ".kind", ".metadata"}
+    elsewhere = tuple(f"{path}{suffix}" for path, _ in pointers(schema) for suffix in (".", "["))
     silent = [
         path
         for path, node in nodes(schema, "")
         if not path.endswith("[]")
         and path not in own
+        and not path.startswith(elsewhere)
         and len(node.get("description", "").partition("Default: ")[0]) < 5
     ]
 
     assert silent == []
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_what_is_explained_elsewhere_is_explained_there(schema: Schema) -> None:
+    """Given that a CRD with every action explained in every list does not fit into what `kubectl apply` keeps."""
+    places = {path.replace("[]", ""): node for path, node in nodes(schema, "") if "properties" in node}
+    for path, place in pointers(schema):
+        there = places[f".{place}"]
+        here = places[path.replace("[]", "")]
+        assert here["properties"].keys() == there["properties"].keys(), path
+        assert all(field.get("description") for field in there["properties"].values()), path
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=[kind.short for kind in KINDS])
+def test_it_fits_into_the_annotation_of_kubectl_apply(kind: Kind) -> None:
+    size = len(json.dumps(custom_resource_definition(kind), separators=(",", ":")))
+
+    assert size < 0.9 * 256 * 1024
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)

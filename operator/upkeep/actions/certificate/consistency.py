@@ -27,6 +27,7 @@ class CertificateConsistency(Action):
     """
 
     action_name: ClassVar[str] = "certificateConsistency"
+    check: ClassVar[bool] = True
 
     connection: LabelName
     """Name of a tls connection."""

@@ -27,6 +27,7 @@ class CertificateExpiry(Action, Graded):
     """
 
     action_name: ClassVar[str] = "certificateExpiry"
+    check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_days", "critical_days")
     rising: ClassVar[bool] = False
 

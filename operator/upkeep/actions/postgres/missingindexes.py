@@ -75,6 +75,7 @@ class PostgresMissingIndexes(TableAction):
     """
 
     action_name: ClassVar[str] = "postgresMissingIndexes"
+    check: ClassVar[bool] = True
 
     min_rows: Annotated[int, Field(ge=0)] = 10_000
     """Tables with fewer rows are never a finding."""

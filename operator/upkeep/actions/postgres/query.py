@@ -60,6 +60,7 @@ class PostgresQuery(Action):
     """
 
     action_name: ClassVar[str] = "postgresQuery"
+    check: ClassVar[bool] = True
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

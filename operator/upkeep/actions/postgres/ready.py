@@ -43,6 +43,7 @@ class PostgresReady(Action):
     """
 
     action_name: ClassVar[str] = "postgresReady"
+    check: ClassVar[bool] = True
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

@@ -74,6 +74,7 @@ class PostgresReplication(Action, Graded):
     """
 
     action_name: ClassVar[str] = "postgresReplication"
+    check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
 
     connection: LabelName

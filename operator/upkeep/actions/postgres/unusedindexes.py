@@ -92,6 +92,7 @@ class PostgresUnusedIndexes(TableAction):
     """
 
     action_name: ClassVar[str] = "postgresUnusedIndexes"
+    check: ClassVar[bool] = True
 
     replicas: Annotated[list[LabelName], Field(max_length=16)] = Field(default_factory=list)
     """Names of PostgreSQL connections to the same database at each standby."""

@@ -60,6 +60,7 @@ class PostgresWalArchive(Action, Graded):
     """
 
     action_name: ClassVar[str] = "postgresWalArchive"
+    check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
 
     connection: LabelName

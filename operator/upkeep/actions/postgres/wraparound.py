@@ -53,6 +53,7 @@ class PostgresWraparound(Action, Graded):
     """
 
     action_name: ClassVar[str] = "postgresWraparound"
+    check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_age", "critical_age")
 
     connection: LabelName

@@ -59,6 +59,7 @@ generated: $(VENV)/ready
 	@$(SAY) "generated files are in sync"
 	@$(PYTHON) -m upkeep.api.crd --check $(CRDS)
 	@$(PYTHON) -m upkeep.api.reference --check docs/reference
+	@$(PYTHON) -m upkeep.api.manualpages --check docs/actions
 
 unit: $(VENV)/ready
 	@$(SAY) "unit tests"
@@ -88,6 +89,7 @@ bench: cluster ## Print how fast schedules become Jobs, beside the CronJob contr
 generate: $(VENV)/ready ## Write the CRDs and what follows from them
 	@$(PYTHON) -m upkeep.api.crd $(CRDS)
 	@$(PYTHON) -m upkeep.api.reference docs/reference
+	@$(PYTHON) -m upkeep.api.manualpages docs/actions
 	@$$($(PYTHON) -c 'from lab import tools; print(tools.helm())') template upkeep charts/upkeep \
 		--namespace upkeep-system --set crds.install=false --no-hooks > manifests/install/upkeep.yaml
 

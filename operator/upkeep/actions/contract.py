@@ -194,6 +194,9 @@ class Action(Model):
     check: ClassVar[bool] = False
     """True for what only looks and changes nothing; a window may use it to find out whether all is well."""
 
+    finds: ClassVar[Mapping[str, str]] = {}
+    """By `check_id` of its findings (with `*` for what is only known when it runs): what such a finding means."""
+
     internal: ClassVar[bool] = False
     """True for what only Upkeep itself composes (backups); users cannot write it in a step."""
 

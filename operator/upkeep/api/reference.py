@@ -4,12 +4,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from upkeep.actions.registry import step_actions
 from upkeep.api import API_VERSION
 from upkeep.api.crd import KINDS, Kind, structural_schema
 from upkeep.api.generated import write_or_check
+from upkeep.api.manual import group, meaning, summary, type_in_words
 
 Schema = Mapping[str, Any]
 
+_STEPS: Final = "steps[]."
+"""What a list of steps or checks is called everywhere; what their actions are stands in the manual of the actions."""
 _HEADER: Final = "<!-- Generated from operator/upkeep/api by `make generate`. Edit the models, not this file. -->"
 
 
@@ -35,38 +39,27 @@ def _rows(schema: Schema, *, prefix: str) -> Iterator[str]:
     required = set(schema.get("required", ()))
     for name, field in schema.get("properties", {}).items():
         path = f"{prefix}{name}"
-        yield f"| `{path}` | {_type(field)} | {_meaning(field, required=name in required)} |"
+        action = step_actions().get(name) if prefix.endswith(_STEPS) else None
+        if action is not None:
+            yield f"| `{path}` | [{name}](../actions/{group(action)}.md#{name.lower()}) | {summary(action)} |"
+            continue
+        demanded = " **Required.**" if name in required else ""
+        yield f"| `{path}` | {_cell(type_in_words(field))} | {_cell(meaning(field))}{demanded} |"
         inner = field.get("items", field)
         suffix = "[]." if "items" in field else "."
         yield from _rows(inner, prefix=f"{path}{suffix}")
 
 
-def _type(field: Schema) -> str:
-    if "enum" in field:
-        return " \\| ".join(f"`{value}`" for value in field["enum"])
-    if field.get("type") == "array":
-        return f"list of {_type(field['items'])}"
-    if isinstance(field.get("additionalProperties"), dict):
-        return f"map of {_type(field['additionalProperties'])}"
-    return str(field.get("format") or field.get("type", "object"))
-
-
-def _meaning(field: Schema, *, required: bool) -> str:
-    parts = [str(field.get("description", "")).replace("|", "\\|")]
-    if required:
-        parts.append("**Required.**")
-    if field.get("default", "") != "":
-        parts.append(f"Default: `{field['default']}`.")
-    if "minimum" in field or "maximum" in field:
-        parts.append(f"From {field.get('minimum', '…')} to {field.get('maximum', '…')}.")
-    return " ".join(part for part in parts if part)
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _rules(schema: Schema, *, place: str = "spec") -> Iterator[str]:
     for rule in schema.get("x-kubernetes-validations", ()):
         yield f"`{place}`: {rule['message']}"
     for name, field in schema.get("properties", {}).items():
-        yield from _rules(field, place=f"{place}.{name}")
+        if name not in step_actions():
+            yield from _rules(field, place=f"{place}.{name}")
     if isinstance(schema.get("items"), dict):
         yield from _rules(schema["items"], place=f"{place}[]")
 

@@ -73,6 +73,12 @@ def _runbook() -> int:
     return command(sys.argv[2:])
 
 
+def _actions() -> int:
+    from upkeep.cli.actions import main as command  # noqa: PLC0415 - only this command needs it
+
+    return command(sys.argv[2:])
+
+
 def _version() -> int:
     sys.stdout.write(f"upkeep {__version__}\n")
     return 0
@@ -93,6 +99,7 @@ COMMANDS: Final[Mapping[str, tuple[Callable[[], int], str]]] = {
     "cancel": (_ask, "call off the next opening of a window, or the one under way"),
     "upcoming": (_upcoming, "show when windows open in any range of time, and when not and why"),
     "runbook": (_runbook, "print what a task is for, and what to do by hand"),
+    "actions": (_actions, "print what a step can do: parameters, privileges, locks and findings"),
     "version": (_version, "print the version"),
 }
 

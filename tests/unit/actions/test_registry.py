@@ -1,15 +1,20 @@
 """Adding an action is adding one file: its key says where the file is, its text says what users need to know."""
 
+import ast
+import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from upkeep.actions.contract import Action
 from upkeep.actions.registry import actions, find, step_actions
+from upkeep.actions.thresholds import Graded
+from upkeep.api.manual import manual
 
 _DRIVERS = ("psycopg", "redis", "httpx", "kubernetes", "aiohttp")
 _EXPRESSIBLE = frozenset(
@@ -83,6 +88,23 @@ def test_each_says_what_it_locks_and_which_privileges_it_needs(action: type[Acti
     assert "Privileges: " in text
 
 
+@every_step_action
+def test_each_says_where_its_thresholds_come_from(action: type[Action]) -> None:
+    if issubclass(action, Graded):
+        assert manual(action).sources
+
+
+@every_step_action
+def test_each_finding_is_explained(action: type[Action]) -> None:
+    # given the checks that its module names; of those that are put together, what they begin with
+    whole, begun = _check_ids(Path(inspect.getfile(action)).read_text())
+
+    # then the manual has each of them, and no other
+    assert whole <= set(action.finds)
+    assert all(any(explained.startswith(start) for explained in action.finds) for start in begun)
+    assert all(explained in whole or explained.startswith(tuple(begun)) for explained in action.finds)
+
+
 @every_action
 def test_each_parameter_is_explained(action: type[Action]) -> None:
     for place, node in _fields(action.model_json_schema(by_alias=True)):
@@ -99,6 +121,17 @@ def test_each_parameter_can_be_expressed_in_a_crd(action: type[Action]) -> None:
         choices = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
         assert len(choices) <= 1, place
         assert node.get("type") != "array" or "maxItems" in node, place
+
+
+def _check_ids(source: str) -> tuple[set[str], set[str]]:
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    values = [word.value for call in calls for word in call.keywords if word.arg == "check_id"]
+    begun = [value.values[0] for value in values if isinstance(value, ast.JoinedStr)]
+    return _texts(values), _texts(begun)
+
+
+def _texts(nodes: Sequence[ast.expr]) -> set[str]:
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 def _fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -31,6 +31,9 @@ class AlertsFiring(Action):
 
     action_name: ClassVar[str] = "alertsFiring"
     check: ClassVar[bool] = True
+    finds: ClassVar[Mapping[str, str]] = {
+        "alerts.firing": "an alert that fires",
+    }
 
     connection: LabelName
     """Name of a prometheus connection."""

@@ -1,7 +1,7 @@
 """Tells whether a certificate works: its key, its chain, its names; and whether what is served is what is stored."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -28,6 +28,13 @@ class CertificateConsistency(Action):
 
     action_name: ClassVar[str] = "certificateConsistency"
     check: ClassVar[bool] = True
+    finds: ClassVar[Mapping[str, str]] = {
+        "certificate.consistency.chain": "clients do not trust it",
+        "certificate.consistency.key": "tls.key does not belong to tls.crt",
+        "certificate.consistency.name": "it is not for the name that clients use",
+        "certificate.consistency.not-loaded": "the Secret has a newer one than the server shows",
+        "certificate.consistency.not-stored": "the server shows a newer one than the Secret has",
+    }
 
     connection: LabelName
     """Name of a tls connection."""

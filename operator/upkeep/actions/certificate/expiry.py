@@ -1,6 +1,6 @@
 """Tells how long certificates are still valid, those in a Secret and the one that a server shows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Final
 
@@ -30,6 +30,10 @@ class CertificateExpiry(Action, Graded):
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_days", "critical_days")
     rising: ClassVar[bool] = False
+    finds: ClassVar[Mapping[str, str]] = {
+        "certificate.expiry": "a certificate that ends soon, or has ended",
+        "certificate.expiry.not-yet": "a certificate that is not valid yet",
+    }
 
     connection: LabelName
     """Name of a tls connection."""

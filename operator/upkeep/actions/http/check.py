@@ -6,7 +6,7 @@ An endpoint that does not answer as expected is a failure; one that answers slow
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
@@ -54,6 +54,10 @@ class HttpCheck(Action, Graded):
     action_name: ClassVar[str] = "httpCheck"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
+    finds: ClassVar[Mapping[str, str]] = {
+        "http.check": "an answer that is not the expected one, or none",
+        "http.response-time": "p95 of the response times is above a threshold",
+    }
 
     url: PageURL
     """What to request, for example `http://shop.shop.svc/healthz`; without user name and password."""

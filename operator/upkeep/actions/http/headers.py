@@ -76,6 +76,9 @@ class HttpHeaders(Action):
 
     action_name: ClassVar[str] = "httpHeaders"
     check: ClassVar[bool] = True
+    finds: ClassVar[Mapping[str, str]] = {
+        "http.headers.*": "a header that is missing or weak; the check is named after it",
+    }
 
     url: PageURL
     """Page to request, for example `https://shop.example.com/`, as users do; without user name and password."""

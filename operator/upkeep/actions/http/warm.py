@@ -1,7 +1,7 @@
 """Requests pages so that caches have them before users ask, without becoming a load of its own."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
@@ -38,6 +38,9 @@ class HttpWarm(Action):
     """
 
     action_name: ClassVar[str] = "httpWarm"
+    finds: ClassVar[Mapping[str, str]] = {
+        "http.warm.failed": "a path that was not answered with 2xx",
+    }
 
     connection: LabelName
     """Name of an HTTP connection."""

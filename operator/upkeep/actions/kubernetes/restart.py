@@ -40,6 +40,10 @@ class KubernetesRestart(Action):
     """
 
     action_name: ClassVar[str] = "kubernetesRestart"
+    finds: ClassVar[Mapping[str, str]] = {
+        "kubernetes.degraded": "the workload was not well before",
+        "kubernetes.rollout": "it did not come back",
+    }
 
     kind: WorkloadKind = WorkloadKind.DEPLOYMENT
     """Deployment, StatefulSet or DaemonSet."""

@@ -33,6 +33,9 @@ class PostgresAnalyze(TableAction):
     """
 
     action_name: ClassVar[str] = "postgresAnalyze"
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.analyze.locked": "a table that was left out because it was locked (skipLocked)",
+    }
 
     skip_locked: bool = False
     """Leave tables out that cannot be locked at once, instead of waiting for lockTimeout."""

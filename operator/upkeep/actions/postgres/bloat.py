@@ -147,6 +147,9 @@ class PostgresBloat(TableAction):
 
     action_name: ClassVar[str] = "postgresBloat"
     check: ClassVar[bool] = True
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.bloat": "a table that is larger than its rows need, by threshold",
+    }
 
     threshold: Annotated[float, Field(ge=1, le=1000)] = 2.0
     """Size over expected size from which on it is a warning."""

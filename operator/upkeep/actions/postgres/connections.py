@@ -4,7 +4,7 @@ A server that has none left refuses this check too; then the error says so.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -75,6 +75,9 @@ class PostgresConnections(Action, Graded):
     action_name: ClassVar[str] = "postgresConnections"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_percent", "critical_percent")
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.connections": "a limit of connections that is nearly reached",
+    }
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

@@ -3,6 +3,7 @@
 It only reads counters, and must never take a lost counter for zero.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, ClassVar
 
@@ -26,6 +27,9 @@ class PostgresDeadTuples(TableAction, Graded):
     action_name: ClassVar[str] = "postgresDeadTuples"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_ratio", "critical_ratio")
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.dead-tuples": "a table with a large share of dead rows",
+    }
 
     warning_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of dead rows among all rows from which on it is a warning."""

@@ -6,7 +6,7 @@ the same statement.
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Self
@@ -70,6 +70,9 @@ class PostgresKillQueries(Action):
     """
 
     action_name: ClassVar[str] = "postgresKillQueries"
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.kill-queries": "what would be cancelled or ended; in a dry run only",
+    }
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

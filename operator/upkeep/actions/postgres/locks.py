@@ -97,6 +97,9 @@ class PostgresLocks(Action, Graded):
     action_name: ClassVar[str] = "postgresLocks"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.locks": "a session that waits for a lock",
+    }
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

@@ -1,6 +1,6 @@
 """Finds transactions and statements that run for very long: they hold locks and keep VACUUM from cleaning up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -45,6 +45,9 @@ class PostgresLongTransactions(Action, Graded):
     action_name: ClassVar[str] = "postgresLongTransactions"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.long-transactions": "a transaction that is open for long",
+    }
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

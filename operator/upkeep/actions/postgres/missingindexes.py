@@ -1,6 +1,6 @@
 """Finds tables that are read from end to end again and again, and foreign keys that no index backs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -76,6 +76,10 @@ class PostgresMissingIndexes(TableAction):
 
     action_name: ClassVar[str] = "postgresMissingIndexes"
     check: ClassVar[bool] = True
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.missing-indexes.scans": "a large table that is often read from end to end",
+        "postgres.missing-indexes.foreign-key": "a foreign key without an index on its columns",
+    }
 
     min_rows: Annotated[int, Field(ge=0)] = 10_000
     """Tables with fewer rows are never a finding."""

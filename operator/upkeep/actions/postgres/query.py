@@ -3,7 +3,7 @@
 The statement runs as the connection's role, alone, in a transaction that can write nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 
@@ -61,6 +61,9 @@ class PostgresQuery(Action):
 
     action_name: ClassVar[str] = "postgresQuery"
     check: ClassVar[bool] = True
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.query": "the answer is not the expected one",
+    }
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

@@ -6,7 +6,7 @@ an index of somebody else that merely has such a name must never be dropped for 
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
 
@@ -144,6 +144,9 @@ class PostgresReindex(TableAction):
     """
 
     action_name: ClassVar[str] = "postgresReindex"
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.reindex.remains": "what an interrupted rebuild has left and what could not be dropped",
+    }
 
     indexes: Annotated[list[Annotated[str, Field(min_length=1, max_length=127)]], Field(max_length=256)] = Field(
         default_factory=list

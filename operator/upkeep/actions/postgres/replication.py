@@ -1,6 +1,6 @@
 """Tells whether standbys follow, and whether a replication slot keeps write-ahead log that nobody fetches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -76,6 +76,13 @@ class PostgresReplication(Action, Graded):
     action_name: ClassVar[str] = "postgresReplication"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.replication.lag": "a standby that is behind",
+        "postgres.replication.slot": "a slot that keeps much write-ahead log, or has lost what it needs",
+        "postgres.replication.standbys": "fewer standbys than minStandbys stream",
+        "postgres.replication.receiver": "this standby does not stream",
+        "postgres.replication.paused": "this standby does not replay",
+    }
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

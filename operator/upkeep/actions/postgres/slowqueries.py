@@ -3,7 +3,7 @@
 Without the extension, or with statements of others hidden, nothing may be called fast.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -96,6 +96,9 @@ class PostgresSlowQueries(Action, Graded):
     action_name: ClassVar[str] = "postgresSlowQueries"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.slow-queries": "a statement with a long mean time",
+    }
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

@@ -93,6 +93,9 @@ class PostgresUnusedIndexes(TableAction):
 
     action_name: ClassVar[str] = "postgresUnusedIndexes"
     check: ClassVar[bool] = True
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.unused-indexes": "an index that no query has used",
+    }
 
     replicas: Annotated[list[LabelName], Field(max_length=16)] = Field(default_factory=list)
     """Names of PostgreSQL connections to the same database at each standby."""

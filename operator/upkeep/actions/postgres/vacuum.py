@@ -41,6 +41,10 @@ class PostgresVacuum(TableAction):
     """
 
     action_name: ClassVar[str] = "postgresVacuum"
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.vacuum.held-back": "a table that kept its dead rows, because somebody may still see them",
+        "postgres.vacuum.locked": "a table that was left out because it was locked (skipLocked)",
+    }
 
     analyze: bool = True
     """Refresh the planner's statistics too (VACUUM ANALYZE)."""

@@ -3,6 +3,7 @@
 A failure long ago is no fault; one since the last success is. What waits, and since when, is what counts.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -62,6 +63,12 @@ class PostgresWalArchive(Action, Graded):
     action_name: ClassVar[str] = "postgresWalArchive"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_after", "critical_after")
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.wal-archive.off": "nothing is archived",
+        "postgres.wal-archive.failing": "archiving fails",
+        "postgres.wal-archive.waiting": "segments wait for long",
+        "postgres.wal-archive.size": "much write-ahead log on the server",
+    }
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

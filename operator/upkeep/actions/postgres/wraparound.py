@@ -1,5 +1,6 @@
 """Tells how far the databases are from the end of their transaction numbers, at which the server takes no writes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -55,6 +56,9 @@ class PostgresWraparound(Action, Graded):
     action_name: ClassVar[str] = "postgresWraparound"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_age", "critical_age")
+    finds: ClassVar[Mapping[str, str]] = {
+        "postgres.wraparound": "a database or table with an old transaction number",
+    }
 
     connection: LabelName
     """Name of a PostgreSQL connection."""

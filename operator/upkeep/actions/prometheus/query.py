@@ -1,7 +1,7 @@
 """Compares what Prometheus has measured with thresholds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Self
 
@@ -34,6 +34,9 @@ class PrometheusQuery(Action):
 
     action_name: ClassVar[str] = "prometheusQuery"
     check: ClassVar[bool] = True
+    finds: ClassVar[Mapping[str, str]] = {
+        "prometheus.query": "a series beyond a threshold",
+    }
 
     connection: LabelName
     """Name of a prometheus connection."""

@@ -4,7 +4,7 @@ It must not touch what holds secrets, names files or opens the server to others:
 """
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -66,6 +66,10 @@ class RedisConfig(Action):
     """
 
     action_name: ClassVar[str] = "redisConfig"
+    finds: ClassVar[Mapping[str, str]] = {
+        "redis.config.drift": "a setting that is not as it should be",
+        "redis.config.not-persisted": "a setting that a restart would lose",
+    }
 
     connection: LabelName
     """Name of a Redis connection."""

@@ -74,6 +74,10 @@ class RedisHitRatio(Action, Graded):
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_percent", "critical_percent")
     rising: ClassVar[bool] = False
+    finds: ClassVar[Mapping[str, str]] = {
+        "redis.hit-ratio.low": "the share of lookups that found their key is low",
+        "redis.hit-ratio.trend": "it is lower than it was since the server's start",
+    }
 
     connection: LabelName
     """Name of a Redis connection."""

@@ -28,6 +28,11 @@ class RedisInfo(Action, Graded):
     action_name: ClassVar[str] = "redisInfo"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_clients_percent", "critical_clients_percent")
+    finds: ClassVar[Mapping[str, str]] = {
+        "redis.info.clients": "clients are near maxclients",
+        "redis.info.persistence": "a snapshot or an append-only file that could not be written",
+        "redis.info.restarted": "a server that was restarted lately",
+    }
 
     connection: LabelName
     """Name of a Redis connection."""

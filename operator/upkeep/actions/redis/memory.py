@@ -69,6 +69,11 @@ class RedisMemory(Action, Graded):
     action_name: ClassVar[str] = "redisMemory"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_percent", "critical_percent")
+    finds: ClassVar[Mapping[str, str]] = {
+        "redis.memory.used": "memory is near maxmemory",
+        "redis.memory.no-limit": "a server without maxmemory",
+        "redis.memory.fragmentation": "much more memory is taken than is used",
+    }
 
     connection: LabelName
     """Name of a Redis connection."""

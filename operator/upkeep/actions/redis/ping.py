@@ -28,6 +28,11 @@ class RedisPing(Action, Graded):
     action_name: ClassVar[str] = "redisPing"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_milliseconds", "critical_milliseconds")
+    finds: ClassVar[Mapping[str, str]] = {
+        "redis.ping.slow": "a server that answers slowly",
+        "redis.ping.cluster": "slots of the cluster that no node serves",
+        "redis.ping.replication": "a replica without its primary",
+    }
 
     connection: LabelName
     """Name of a Redis connection."""

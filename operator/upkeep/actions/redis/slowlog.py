@@ -67,6 +67,9 @@ class RedisSlowlog(Action, Graded):
     action_name: ClassVar[str] = "redisSlowlog"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_milliseconds", "critical_milliseconds")
+    finds: ClassVar[Mapping[str, str]] = {
+        "redis.slowlog.slow": "a slow command, the slowest of its kind",
+    }
 
     connection: LabelName
     """Name of a Redis connection."""

@@ -7,7 +7,7 @@ a run takes at most half of a server's keys, whatever its parameters; and withou
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Final, Self
@@ -64,6 +64,10 @@ class RedisStaleKeys(Action):
     """
 
     action_name: ClassVar[str] = "redisStaleKeys"
+    finds: ClassVar[Mapping[str, str]] = {
+        "redis.stale-keys.found": "stale keys; in a dry run only",
+        "redis.stale-keys.left": "stale keys that the next runs will take",
+    }
 
     connection: LabelName
     """Name of a Redis connection."""

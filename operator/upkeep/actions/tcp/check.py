@@ -7,6 +7,7 @@ import asyncio
 import errno
 import socket
 import time
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
@@ -37,6 +38,10 @@ class TcpCheck(Action, Graded):
     action_name: ClassVar[str] = "tcpCheck"
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_milliseconds", "critical_milliseconds")
+    finds: ClassVar[Mapping[str, str]] = {
+        "tcp.check": "connections that failed",
+        "tcp.connect-time": "connecting takes long",
+    }
 
     host: Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9_:][-A-Za-z0-9._:]*$")]
     """Host name, usually the name of a Service, or IP address."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from upkeep.actions.backup.prune import FREED_BYTES, KEPT, REMOVED
 from upkeep.actions.backup.repository import REPOSITORY_BYTES
-from upkeep.actions.backup.restoretest import AGE_SECONDS, RESTORE_SECONDS, SNAPSHOT, SNAPSHOT_TIME
+from upkeep.actions.backup.trial import AGE_SECONDS, RESTORE_SECONDS, SNAPSHOT, SNAPSHOT_TIME
 from upkeep.actions.contract import Outcome
 from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, LastPrune, LastVerified
 from upkeep.api.status import Condition

@@ -5,11 +5,10 @@ seen.
 """
 
 import re
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
@@ -20,22 +19,15 @@ from upkeep.actions.backup.damage import DamagedError
 from upkeep.actions.backup.dump import DIRECTORY
 from upkeep.actions.backup.expectation import ValidationQuery
 from upkeep.actions.backup.process import Finished, run
-from upkeep.actions.backup.repository import Repository, Restic
 from upkeep.actions.backup.snapshot import Stored
 from upkeep.actions.backup.throwaway import READER, Throwaway, throwaway
-from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity, UncheckableError
-from upkeep.actions.fields import Duration, format_duration
+from upkeep.actions.backup.trial import Examination, RestoreTrial
+from upkeep.actions.contract import ActionError, Context, Finding, Severity, UncheckableError
+from upkeep.actions.fields import Duration
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-SNAPSHOT: Final = "snapshot"
-SNAPSHOT_TIME: Final = "snapshot_time"
-"""What a good test tells of the snapshot: its short id, and when it was made."""
-RESTORE_SECONDS: Final = "restore_seconds"
-AGE_SECONDS: Final = "age_seconds"
-
-_TARGET: Final = "restored"
 _ROLE: Final = re.compile(r'^CREATE ROLE (?:"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>\S+));$', re.MULTILINE)
 _TABLES: Final = """
 SELECT pg_catalog.concat_ws(' ', n.nspname, c.relname, pg_catalog.pg_get_userbyid(c.relowner)) AS label,
@@ -58,7 +50,7 @@ _ADVICE: Final[Sequence[tuple[str, type[ActionError], str]]] = (
 _NO_ADVICE: Final = (DamagedError, "make a new backup at once, then verify that")
 
 
-class BackupRestoreTest(Action):
+class BackupRestoreTest(RestoreTrial):
     """Restores the newest snapshot of a policy into a throw-away PostgreSQL and validates what came back.
 
     Locks: none; it reads the repository without a lock and without a cache. Privileges: read access to the repository's
@@ -68,60 +60,25 @@ class BackupRestoreTest(Action):
     action_name: ClassVar[str] = "backupRestoreTest"
     internal: ClassVar[bool] = True
 
-    repository: Repository
-    """Where the backups are kept."""
-    policy: Annotated[str, Field(min_length=1, max_length=317, pattern=r"^[a-z0-9][-a-z0-9./]*$")]
-    """`namespace/name` of the BackupPolicy whose newest snapshot is tested."""
     queries: Annotated[list[ValidationQuery], Field(max_length=32)] = Field(default_factory=list)
     """What is asked of the restored database."""
     query_timeout: Duration = Field(default="1m", validate_default=True)
     """How long each query may take."""
 
-    async def run(self, context: Context) -> Result:
-        """Restore, compare, ask. What does not come back as it was is a failed result with critical findings.
-
-        Raises:
-            ActionError: it could not be restored, for a reason that says nothing about the backup.
-            UncheckableError: this image lacks what the database needs.
-        """
-        restic = Restic.of(self.repository, context, only_reads=True)
-        target = context.scratch / _TARGET
-        shutil.rmtree(target, ignore_errors=True)
-        try:
-            snapshot = await restic.latest(host=self.policy, tag=f"policy={self.policy}")
-            if snapshot is None:
-                message = f"repository {restic.path} has no snapshot of {self.policy} yet: make a backup first"
-                return Result(outcome=Outcome.UNKNOWN, message=message)
-            age = max(0.0, (datetime.now(UTC) - snapshot.time).total_seconds())
-            begun = time.monotonic()
-            await restic.restore(snapshot, target)
-            fetched = time.monotonic()
-            async with throwaway(context.scratch) as server:
-                record = await self._load(context, server, target / DIRECTORY)
-                loaded = time.monotonic()
-                seen = await self._validate(server, record, snapshot)
-        except DamagedError as error:
-            return Result(outcome=Outcome.FAILED, message=str(error), findings=[self._damage()])
-        finally:
-            shutil.rmtree(target, ignore_errors=True)
-        metrics = {
-            AGE_SECONDS: round(age, 1),
-            RESTORE_SECONDS: round(loaded - begun, 3),
-            "fetch_seconds": round(fetched - begun, 3),
-            "tables": len(record.rows),
-            "rows": seen.rows,
-            "queries": len(self.queries),
-        }
-        if seen.findings:
-            first = seen.findings[0]
-            more = f" (and {len(seen.findings) - 1} more)" if len(seen.findings) > 1 else ""
-            what = f"snapshot {snapshot.name} is not what it should be: {first.object}: {first.recommendation}{more}"
-            return Result(outcome=Outcome.FAILED, message=what, findings=seen.findings, metrics=metrics)
-        return Result(
-            outcome=Outcome.OK,
-            message=_praise(snapshot, record, seen.rows, seconds=loaded - begun, age=age, queries=len(self.queries)),
-            metrics=metrics,
-            facts={SNAPSHOT: snapshot.name, SNAPSHOT_TIME: snapshot.time.astimezone(UTC).isoformat()},
+    async def examine(self, context: Context, directory: Path, snapshot: Stored) -> Examination:
+        """Load the dump into a throw-away server, compare, ask."""
+        async with throwaway(context.scratch) as server:
+            record = await self._load(context, server, directory / DIRECTORY)
+            loaded = time.monotonic()
+            seen = await self._validate(server, record, snapshot)
+        rows, queries = seen.rows, len(self.queries)
+        parts = [f"{_several(len(record.rows), 'table')} with {_several(rows, 'row')} as they were dumped"]
+        parts += [f"{queries} quer{'y' if queries == 1 else 'ies'} as expected"] if queries else []
+        return Examination(
+            usable=loaded,
+            findings=seen.findings,
+            praise=parts,
+            metrics={"tables": len(record.rows), "rows": rows, "queries": queries},
         )
 
     async def _load(self, context: Context, server: Throwaway, directory: Path) -> Record:
@@ -161,18 +118,6 @@ class BackupRestoreTest(Action):
             answers = [await _ask(connection, query, snapshot.time) for query in self.queries]
         findings = [*rows.findings, *(finding for finding in answers if finding is not None)]
         return _Seen(rows=rows.rows, findings=findings)
-
-    def _damage(self) -> Finding:
-        return Finding(
-            check_id="backup.restore",
-            severity=Severity.CRITICAL,
-            object=self.policy,
-            observed=1,
-            threshold=1,
-            unit="",
-            recommendation="the newest backup cannot be restored: make a new one at once, copy the repository, then "
-            "repair it (restic repair)",
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,12 +236,5 @@ def _conninfo(database: str) -> str:
     return make_conninfo(dbname=database)
 
 
-def _praise(snapshot: Stored, record: Record, rows: int, *, seconds: float, age: float, queries: int) -> str:
-    tables = len(record.rows)
-    parts = [
-        f"snapshot {snapshot.name} restored in {seconds:.1f}s, {format_duration(timedelta(seconds=age))} old",
-        f"{tables} table{'' if tables == 1 else 's'} with {rows} row{'' if rows == 1 else 's'} as they were dumped",
-    ]
-    if queries:
-        parts.append(f"{queries} quer{'y' if queries == 1 else 'ies'} as expected")
-    return ", ".join(parts)
+def _several(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"

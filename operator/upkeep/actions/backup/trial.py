@@ -1,0 +1,125 @@
+"""What every restore test does, whatever was backed up: bring the newest backup back, and say what is wrong with it.
+
+It must never write to the repository, and never call verified what it has not seen.
+"""
+
+import shutil
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from upkeep.actions.backup.damage import DamagedError
+from upkeep.actions.backup.repository import Repository, Restic
+from upkeep.actions.backup.snapshot import Stored
+from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
+from upkeep.actions.fields import format_duration
+
+SNAPSHOT: Final = "snapshot"
+SNAPSHOT_TIME: Final = "snapshot_time"
+"""What a good test tells of the snapshot: its short id, and when it was made."""
+RESTORE_SECONDS: Final = "restore_seconds"
+AGE_SECONDS: Final = "age_seconds"
+
+_TARGET: Final = "restored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What was seen of a backup that came back.
+
+    Attributes:
+        usable: by the monotonic clock, when the data could be used again.
+        findings: what is not as it should be, the worst first.
+        praise: what is, for people.
+        metrics: what was counted.
+    """
+
+    usable: float
+    findings: Sequence[Finding] = ()
+    praise: Sequence[str] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class RestoreTrial(Action):
+    """Base of the restore tests: restores the newest snapshot of a policy, and has it examined."""
+
+    repository: Repository
+    """Where the backups are kept."""
+    policy: Annotated[str, Field(min_length=1, max_length=317, pattern=r"^[a-z0-9][-a-z0-9./]*$")]
+    """`namespace/name` of the BackupPolicy whose newest snapshot is tested."""
+
+    @abstractmethod
+    async def examine(self, context: Context, directory: Path, snapshot: Stored) -> Examination:
+        """Look at what came back.
+
+        Args:
+            context: of the step.
+            directory: with the files of the snapshot.
+            snapshot: which one it is.
+
+        Raises:
+            DamagedError: it is not what was backed up.
+            ActionError: it could not be looked at, for a reason that says nothing about the backup.
+        """
+
+    async def run(self, context: Context) -> Result:
+        """Restore and examine. What does not come back as it was is a failed result with critical findings.
+
+        Raises:
+            ActionError: it could not be restored, for a reason that says nothing about the backup.
+            UncheckableError: this image lacks what the data needs.
+        """
+        restic = Restic.of(self.repository, context, only_reads=True)
+        target = context.scratch / _TARGET
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            snapshot = await restic.latest(host=self.policy, tag=f"policy={self.policy}")
+            if snapshot is None:
+                message = f"repository {restic.path} has no snapshot of {self.policy} yet: make a backup first"
+                return Result(outcome=Outcome.UNKNOWN, message=message)
+            age = max(0.0, (datetime.now(UTC) - snapshot.time).total_seconds())
+            begun = time.monotonic()
+            await restic.restore(snapshot, target)
+            fetched = time.monotonic()
+            seen = await self.examine(context, target, snapshot)
+        except DamagedError as error:
+            return Result(outcome=Outcome.FAILED, message=str(error), findings=[self._damage()])
+        finally:
+            shutil.rmtree(target, ignore_errors=True)
+        taken = seen.usable - begun
+        metrics = {
+            AGE_SECONDS: round(age, 1),
+            RESTORE_SECONDS: round(taken, 3),
+            "fetch_seconds": round(fetched - begun, 3),
+            **seen.metrics,
+        }
+        if seen.findings:
+            first = seen.findings[0]
+            more = f" (and {len(seen.findings) - 1} more)" if len(seen.findings) > 1 else ""
+            what = f"snapshot {snapshot.name} is not what it should be: {first.object}: {first.recommendation}{more}"
+            return Result(outcome=Outcome.FAILED, message=what, findings=seen.findings, metrics=metrics)
+        restored = f"snapshot {snapshot.name} restored in {taken:.1f}s, {format_duration(timedelta(seconds=age))} old"
+        return Result(
+            outcome=Outcome.OK,
+            message=", ".join([restored, *seen.praise]),
+            metrics=metrics,
+            facts={SNAPSHOT: snapshot.name, SNAPSHOT_TIME: snapshot.time.astimezone(UTC).isoformat()},
+        )
+
+    def _damage(self) -> Finding:
+        return Finding(
+            check_id="backup.restore",
+            severity=Severity.CRITICAL,
+            object=self.policy,
+            observed=1,
+            threshold=1,
+            unit="",
+            recommendation="the newest backup cannot be restored: make a new one at once, copy the repository, then "
+            "repair it (restic repair)",
+        )

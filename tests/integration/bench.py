@@ -10,7 +10,7 @@ from typing import Final
 
 from integration import postgres, redisserver
 from upkeep.actions.connections import Connection
-from upkeep.actions.contract import Action, Context
+from upkeep.actions.contract import Action, Context, Previous
 from upkeep.domain.order import OrderedStep, RunOrder
 from upkeep.domain.report import RunReport, StepReport
 from upkeep.runner.run import execute
@@ -122,13 +122,14 @@ class Bench:
             connections=self.connections,
         )
 
-    def context(self, *, remaining: float = 60) -> Context:
+    def context(self, *, remaining: float = 60, previous: Previous | None = None) -> Context:
         """The context that the runner would hand to an action."""
         return Context(
             connections={connection.name: connection for connection in self.connections},
             credentials=self.credentials,
             scratch=self.scratch,
             remaining=remaining,
+            previous=previous,
         )
 
     async def report(self, *actions: Action, seconds: float = 60) -> RunReport:

@@ -8,12 +8,16 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
 
 from upkeep.actions.connections import Connection, ConnectionTarget
 from upkeep.actions.fields import Model
+
+MEMORY_BYTES: Final = 1536
+"""How much all steps of a run together may remember; a termination message has 4096, for all that a run says."""
 
 _KUBELET_PREFIX: Final = ".."  # the kubelet's own links; an optional Secret that does not exist has only these
 
@@ -53,6 +57,15 @@ class Severity(StrEnum):
         return list(Severity).index(self)
 
 
+class Grade(StrEnum):
+    """How bad a weakness in security is; a task says by `patchDeadlines` how soon each grade has to be patched."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
 class ActionError(Exception):
     """A step could not do its work. The message says what was being done to what, and what to do about it."""
 
@@ -65,6 +78,9 @@ class UncheckableError(ActionError):
 class Finding:
     """One thing that a check saw and a person may want to act on.
 
+    The operator keeps since when each finding is seen, by its step and fingerprint: `object` must name the same thing
+    in every run, without numbers that change. A finding with a `grade` has a deadline.
+
     Attributes:
         check_id: stable identifier of the check, for example `postgres.dead-tuples`.
         severity: how much it matters.
@@ -73,6 +89,9 @@ class Finding:
         threshold: the value from which on it is a finding, in `unit`.
         unit: `rows`, `ratio`, `bytes`, `seconds`, ...; empty for counts without one.
         recommendation: what to do, one sentence.
+        grade: of a weakness that a patch removes; None for what has no deadline.
+        since: from when the time for the patch counts, for example its publication, in a time zone; None: from when it
+            was first seen.
     """
 
     check_id: str
@@ -82,6 +101,8 @@ class Finding:
     threshold: float
     unit: str
     recommendation: str
+    grade: Grade | None = None
+    since: datetime | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -99,6 +120,8 @@ class Result:
         findings: in any order; the runner sorts the worst first.
         metrics: name → number, for status and logs; names are snake_case with their unit.
         facts: name → short text that a status keeps; names are snake_case.
+        memory: name → short text that `Context.previous` holds in the next run of this step; at most
+            `MEMORY_BYTES` as JSON. Kept only where the outcome is ok or changed; what is left out is forgotten.
     """
 
     outcome: Outcome
@@ -106,6 +129,23 @@ class Result:
     findings: Sequence[Finding] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+    memory: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Previous:
+    """What the last run of a step that came to a result has left for this one.
+
+    It comes from a status, which people may edit, and from a step whose parameters may have been others: an action
+    reads it as it would read any input, and starts anew from what it cannot use.
+
+    Attributes:
+        time: when that run ended.
+        values: its `Result.memory`.
+    """
+
+    time: datetime
+    values: Mapping[str, str]
 
 
 Target = TypeVar("Target", bound=ConnectionTarget)
@@ -120,12 +160,14 @@ class Context:
         credentials: directory with one sub-directory a connection, one file a Secret key.
         scratch: writable directory that vanishes with the Pod.
         remaining: seconds until the step's deadline when it starts.
+        previous: what the step remembers; None in its first run, and in the checks of a window.
     """
 
     connections: Mapping[str, Connection]
     credentials: Path
     scratch: Path
     remaining: float
+    previous: Previous | None = None
 
     def target(self, name: str, kind: type[Target]) -> Target:
         """The connection's target, checked to be of the kind that the action needs.

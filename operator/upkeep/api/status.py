@@ -62,6 +62,10 @@ class FindingSummary(Model):
     """The value from which on it is a finding."""
     recommendation: str = ""
     """What to do about it."""
+    first_seen: Timestamp | None = None
+    """Since when it is seen, run after run; of the findings of a task."""
+    due: Timestamp | None = None
+    """Until when it is to be patched; of a weakness with a grade."""
 
 
 class StepSummary(Model):

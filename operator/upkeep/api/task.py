@@ -1,11 +1,11 @@
 """MaintenanceTask: work, done as a Job in the resource's own namespace."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
 
-from upkeep.actions.fields import Duration, ObjectName, OneOf, Rule
+from upkeep.actions.fields import Duration, Model, ObjectName, OneOf, Rule
 from upkeep.api.container import CustomJob
 from upkeep.api.runbook import Runbook
 from upkeep.api.scheduling import ConcurrencyPolicy, CronExpression, Exclusions, Timestamp, TimeZone, WindowReferences
@@ -41,6 +41,19 @@ class Rollback(OneOf):
     def _as_it_was_once_written(cls, value: Any) -> Any:  # noqa: ANN401 - whatever stands there
         """What was stored as a list of steps stays good until it is edited."""
         return {"steps": value} if isinstance(value, list) else value
+
+
+class PatchDeadlines(Model):
+    """How soon weaknesses have to be patched, by their grade."""
+
+    critical: Duration = Field(default="24h", validate_default=True)
+    """Of grade critical."""
+    high: Duration = Field(default="7d", validate_default=True)
+    """Of grade high."""
+    medium: Duration | None = None
+    """Of grade medium. Left out: they have no deadline."""
+    low: Duration | None = None
+    """Of grade low. Left out: they have no deadline."""
 
 
 class TaskSpec(OneOf):
@@ -83,6 +96,9 @@ class TaskSpec(OneOf):
     rollback: Rollback | None = None
     """What undoes it, as steps or as a container; executed in a window whose plan or verification says onFailure:
     Rollback. It may take as long as the task, and runs once, as the same ServiceAccount."""
+    patch_deadlines: PatchDeadlines = Field(default_factory=PatchDeadlines)
+    """How soon weaknesses have to be patched that steps find, by grade, from their publication or else from when they
+    were first seen."""
     runbook: Runbook | None = None
     """What it is for, and what to do by hand when it has failed."""
     service_account_name: ObjectName | None = None
@@ -107,8 +123,41 @@ class TaskSpec(OneOf):
         return self
 
 
+class FindingAge(Model):
+    """Since when a finding is seen."""
+
+    fingerprint: str
+    """Eight digits, the same while the same check finds the same object; the log of a run tells them."""
+    first_seen: Timestamp
+    """When the run ended that saw it first."""
+    due: Timestamp | None = None
+    """Until when it is to be patched."""
+    overdue: bool = False
+    """Whether it was still there then."""
+
+
+class StepMemory(Model):
+    """What is remembered of a step from run to run, as long as it has its name and its action."""
+
+    step: str
+    """The step's name."""
+    action: str
+    """The key of its action."""
+    time: Timestamp
+    """When the last run ended in which it came to a result."""
+    values: Annotated[Mapping[str, str], Field(max_length=1024)] = Field(default_factory=dict)
+    """What that run has left for the next one."""
+    findings: Annotated[Sequence[FindingAge], Field(max_length=64)] = ()
+    """Ages of the worst 64 of its findings."""
+
+
 class TaskStatus(ResourceStatus):
     """What became of it."""
+
+    memory: Annotated[Sequence[StepMemory], Field(max_length=32)] = ()
+    """What its steps remember."""
+    overdue_findings: int = 0
+    """Findings that are past their patch deadline."""
 
     schedule_anchor: ScheduleAnchor | None = None
     """From when on the schedule counts."""

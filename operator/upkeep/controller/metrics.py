@@ -89,6 +89,9 @@ class _StatusCollector(Collector):
         duration = GaugeMetricFamily(f"{prefix}_duration_seconds", "How long the last run took.", labels=label)
         status = GaugeMetricFamily(f"{prefix}_status", "1: the last run ended well, 0: it did not.", labels=label)
         findings = GaugeMetricFamily(f"{prefix}_findings", "Findings of the last run.", labels=(*label, "severity"))
+        overdue = GaugeMetricFamily(
+            f"{prefix}_overdue_findings", "Findings that are past their patch deadline.", labels=label
+        )
         failures = GaugeMetricFamily(
             f"{prefix}_consecutive_failures", "Failed runs since the last good one.", labels=label
         )
@@ -97,6 +100,7 @@ class _StatusCollector(Collector):
                 names = [resource["metadata"]["name"], resource["metadata"]["namespace"]]
                 state = resource.get("status") or {}
                 failures.add_metric(names, float(state.get("consecutiveFailures", 0)))
+                overdue.add_metric(names, float(state.get("overdueFindings", 0)))
                 run = _ended_run(state)
                 if run is not None:
                     _add_run(run, names, last_run=last_run, duration=duration, status=status)
@@ -104,7 +108,7 @@ class _StatusCollector(Collector):
                 if _has_ended(last):  # the history keeps no findings
                     findings.add_metric([*names, "critical"], float(last.get("criticalFindings", 0)))
                     findings.add_metric([*names, "warning"], float(last.get("warningFindings", 0)))
-        return [last_run, duration, status, findings, failures]
+        return [last_run, duration, status, findings, overdue, failures]
 
     def _windows(self) -> list[Metric]:
         prefix = f"{self._prefix}_window"

@@ -1,12 +1,13 @@
 """Folds what ended into a status: last run, history, failures in a row."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from upkeep.actions.contract import Outcome
 from upkeep.api.status import Condition, Ending, OccurrenceRecord, ResourceStatus, RunSummary
+from upkeep.api.task import FindingAge
 from upkeep.domain.conditions import LAST_RUN_SUCCEEDED, Fact
 from upkeep.domain.decision import Announce, DeleteJob, EventType, StartRun
 from upkeep.domain.instants import read_instant, write_instant, write_optional
@@ -22,6 +23,7 @@ _LONGEST_EVENT: Final = 1000
 _LONGEST_CONDITION: Final = 32768
 """Characters; as much as a condition's message may have."""
 
+_NO_AGES: Final[Mapping[str, FindingAge]] = {}
 JOB_DELETED: Final = "JobDeleted"
 LOST_MESSAGE: Final = "its Job was deleted before it ended"
 
@@ -137,14 +139,14 @@ class Ledger:
             "consecutive_failures": self.consecutive_failures,
         }
 
-    def with_end(self, run: Run) -> "Ledger":
-        """Adds a run that has ended, with its Event."""
+    def with_end(self, run: Run, ages: Mapping[str, FindingAge] = _NO_AGES) -> "Ledger":
+        """Adds a run that has ended, with its Event; `ages` are those of its findings, by fingerprint."""
         good = run.outcome is not None and run.outcome.good
         finished = write_instant(run.finished or run.created)
         latest = self.last_run is None or _is_latest(run, self.last_run)
         return replace(
             self,
-            last_run=run.summary() if latest else self.last_run,
+            last_run=run.summary(ages) if latest else self.last_run,
             history=_newest_first((run.record(), *(kept for kept in self.history if kept.job != run.name))),
             last_successful_time=max(finished, self.last_successful_time or "") if good else self.last_successful_time,
             consecutive_failures=0 if good else self.consecutive_failures + 1,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, SerializeAsAny, field_validator
 
 from upkeep.actions.connections import Connection
-from upkeep.actions.contract import Action, OnFailure
+from upkeep.actions.contract import Action, OnFailure, Previous
 from upkeep.actions.fields import Duration, Model
 from upkeep.actions.registry import find
 
@@ -29,6 +29,7 @@ class OrderedStep(Model):
     action: SerializeAsAny[Action]
     on_failure: OnFailure = OnFailure.STOP
     timeout: Duration | None = None
+    previous: Previous | None = None
 
     @field_validator("action", mode="before")
     @classmethod

@@ -1,10 +1,11 @@
 """What a run says when it ends: one compact JSON document that fits into a termination message.
 
-Kubernetes keeps at most 4096 bytes of it, so the report drops what matters least (the mildest findings,
-then step messages) until it fits, and says how much it dropped.
+Kubernetes keeps at most 4096 bytes of it, so the report drops what matters least (the mildest findings, the ends of
+step messages, and what is only for the next run last) until it fits, and says how many findings there were.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -14,6 +15,8 @@ from upkeep.actions.fields import Model
 
 MAX_BYTES: Final = 4096
 _SHORTENED_MESSAGE: Final = 120
+_TOLD_IN_WORDS: Final = 5
+"""Findings that go before what is only for the next run."""
 _SEVEREST_FIRST: Final = tuple(sorted(Severity, key=lambda severity: -severity.rank))
 _WORST_FIRST: Final = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.CHANGED, Outcome.OK, Outcome.SKIPPED)
 
@@ -86,6 +89,12 @@ class StepReport(Model):
     """Numbers that the step measured, by name."""
     facts: Mapping[str, str] = Field(default_factory=dict)
     """Short texts that a status keeps, by name."""
+    findings: int = 0
+    """How many different findings it had."""
+    seen: str = ""
+    """The worst of them, as `Sighting` writes them."""
+    memory: Mapping[str, str] = Field(default_factory=dict)
+    """What its next run shall know."""
 
 
 class RunReport(Model):
@@ -107,7 +116,7 @@ class RunReport(Model):
     @classmethod
     def summarise(cls, steps: Sequence[StepReport], findings: Sequence[Finding]) -> "RunReport":
         """The report over all steps: worst outcome, its message, findings sorted worst first."""
-        ranked = sorted(findings, key=lambda found: (-found.severity.rank, -_excess(found), found.object))
+        ranked = worst_first(findings)
         counts = {severity.value: 0 for severity in _SEVEREST_FIRST}
         for found in ranked:
             counts[found.severity.value] += 1
@@ -124,27 +133,27 @@ class RunReport(Model):
 
     def encode(self, *, limit: int = MAX_BYTES) -> str:
         """Compact JSON of at most `limit` bytes, dropping the least important until it fits."""
+        for report in self._ever_shorter():
+            text = _dump(report)
+            if len(text.encode()) <= limit:
+                return text
+        return _dump(RunReport(outcome=self.outcome))
+
+    def _ever_shorter(self) -> Iterator["RunReport"]:
         report = self
-        text = _dump(report)
-        while len(text.encode()) > limit and report.findings:
-            keep = len(report.findings) * 3 // 4
-            report = report.model_copy(update={"findings": report.findings[:keep]})
-            text = _dump(report)
-        if len(text.encode()) > limit:
-            report = report.model_copy(
-                update={
-                    "message": report.message[:_SHORTENED_MESSAGE],
-                    "steps": [
-                        step.model_copy(update={"message": step.message[:_SHORTENED_MESSAGE], "metrics": {}})
-                        for step in report.steps
-                    ],
-                }
-            )
-            text = _dump(report)
-        while len(text.encode()) > limit and report.steps:
-            report = report.model_copy(update={"steps": report.steps[: len(report.steps) // 2]})
-            text = _dump(report)
-        return text
+        yield report
+        while len(report.findings) > _TOLD_IN_WORDS:
+            yield (report := _shortened(report, max(_TOLD_IN_WORDS, len(report.findings) * 3 // 4)))
+        report = report.model_copy(update={"message": report.message[:_SHORTENED_MESSAGE]})
+        yield (report := _in_every_step(report, lambda step: {"message": step.message[:_SHORTENED_MESSAGE]}))
+        while any(step.seen for step in report.steps):
+            yield (report := _in_every_step(report, lambda step: {"seen": _first_half(step.seen)}))
+        while report.findings:
+            yield (report := _shortened(report, len(report.findings) * 3 // 4))
+        yield (report := _in_every_step(report, lambda _: {"metrics": {}}))
+        yield (report := _in_every_step(report, lambda _: {"memory": {}}))
+        while report.steps:
+            yield (report := report.model_copy(update={"steps": report.steps[: len(report.steps) // 2]}))
 
     @classmethod
     def decode(cls, text: str) -> "RunReport | None":
@@ -158,6 +167,29 @@ class RunReport(Model):
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
     """The outcome that stands for all: failed before unknown before changed before ok; skipped only if all were."""
     return min(outcomes, key=_WORST_FIRST.index, default=Outcome.SKIPPED)
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings by severity, then by how far they are past their threshold."""
+    return sorted(findings, key=lambda found: (-found.severity.rank, -_excess(found), found.object))
+
+
+def memory_size(memory: Mapping[str, str]) -> int:
+    """Bytes that it takes in a report."""
+    return len(json.dumps(dict(memory), ensure_ascii=False, separators=(",", ":")).encode()) if memory else 0
+
+
+def _shortened(report: RunReport, most: int) -> RunReport:
+    return report.model_copy(update={"findings": report.findings[:most]})
+
+
+def _in_every_step(report: RunReport, change: Callable[[StepReport], Mapping[str, object]]) -> RunReport:
+    return report.model_copy(update={"steps": [step.model_copy(update=change(step)) for step in report.steps]})
+
+
+def _first_half(words: str) -> str:
+    each = words.split()
+    return " ".join(each[: len(each) // 2])
 
 
 def _dump(report: RunReport) -> str:

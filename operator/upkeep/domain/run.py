@@ -17,6 +17,7 @@ from upkeep.api.status import (
     StepSummary,
     Trigger,
 )
+from upkeep.api.task import FindingAge
 from upkeep.domain.decision import Occasion
 from upkeep.domain.identity import (
     OWNER_UID_LABEL,
@@ -34,6 +35,7 @@ Manifest = Mapping[str, Any]
 
 _NAME_ROOM: Final = 36
 _KEPT_FINDINGS: Final = 10
+_NO_AGES: Final[Mapping[str, FindingAge]] = {}
 _REFUSALS: Final = (
     "a ServiceAccount that does not exist, a quota or a policy is in the way; `kubectl describe job {name}` tells which"
 )
@@ -131,12 +133,14 @@ class Run:
             outcome=self.outcome,
         )
 
-    def summary(self) -> RunSummary:
-        """As `lastRun` shows it."""
+    def summary(self, ages: Mapping[str, FindingAge] = _NO_AGES) -> RunSummary:
+        """As `lastRun` shows it; `ages` are those of findings, by fingerprint."""
         report = self.report or RunReport(outcome=Outcome.OK)
         return RunSummary(
             **dict(self.record()),
-            findings=[finding_summary(found) for found in report.findings[:_KEPT_FINDINGS]],
+            findings=[
+                finding_summary(found, ages.get(found.fingerprint)) for found in report.findings[:_KEPT_FINDINGS]
+            ],
             critical_findings=report.counts.critical,
             warning_findings=report.counts.warning,
             steps=[
@@ -148,7 +152,7 @@ class Run:
         )
 
 
-def finding_summary(found: FindingReport) -> FindingSummary:
+def finding_summary(found: FindingReport, age: FindingAge | None = None) -> FindingSummary:
     """A finding with its numbers as people read them."""
     return FindingSummary(
         severity=found.severity,
@@ -157,6 +161,8 @@ def finding_summary(found: FindingReport) -> FindingSummary:
         observed=_with_unit(found.observed, found.unit),
         threshold=_with_unit(found.threshold, found.unit),
         recommendation=found.recommendation,
+        first_seen=age.first_seen if age else None,
+        due=age.due if age else None,
     )
 
 

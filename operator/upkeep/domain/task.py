@@ -21,6 +21,7 @@ from upkeep.domain.decision import Announce, Decision, DeleteJob, EventType, Occ
 from upkeep.domain.history import SETTLING, Ledger, expired_jobs, last_run_fact, settled
 from upkeep.domain.identity import RUN_NOW_ANNOTATION, Identity
 from upkeep.domain.instants import write_instant, write_optional
+from upkeep.domain.memory import Memory, allowances
 from upkeep.domain.pause import INVALID_SCHEDULE, INVALID_SPEC, Pause
 from upkeep.domain.recollection import Recollection, recall
 from upkeep.domain.run import Run, run_name
@@ -56,23 +57,30 @@ class TaskSnapshot:
 def decide(snapshot: TaskSnapshot) -> Decision:
     """What should happen now."""
     known = recall(TaskStatus, snapshot.resource.get("status"))
-    ledger, wake_at = _observed(snapshot, known)
     try:
         spec = TaskSpec.model_validate(snapshot.resource.get("spec"))
-        mark = Mark.of(known, snapshot.resource, anchor=known.status.schedule_anchor, now=snapshot.now)
-        timetable = _timetable(snapshot, spec, mark)
     except ValidationError as error:
         problem = Problem(reason=INVALID_SPEC, message=explain(error))
-        return _stalled(snapshot, known.status, ledger, problem, wake_at)
+        return _stalled(snapshot, known.status, _observed(snapshot, known, None), problem)
+    seen = _observed(snapshot, known, spec)
+    try:
+        mark = Mark.of(known, snapshot.resource, anchor=known.status.schedule_anchor, now=snapshot.now)
+        timetable = _timetable(snapshot, spec, mark)
     except ScheduleError as error:
-        problem = Problem(reason=INVALID_SCHEDULE, message=str(error))
-        return _stalled(snapshot, known.status, ledger, problem, wake_at)
-    plan = _Plan(snapshot=snapshot, spec=spec, known=known, ledger=ledger, problem=_reference_problem(spec, snapshot))
+        return _stalled(snapshot, known.status, seen, Problem(reason=INVALID_SCHEDULE, message=str(error)))
+    plan = _Plan(
+        snapshot=snapshot,
+        spec=spec,
+        known=known,
+        ledger=seen.ledger,
+        memory=seen.memory,
+        problem=_reference_problem(spec, snapshot),
+    )
     plan = plan.with_manual_run().without_abandoned(mark)
     due = timetable.due(snapshot.now) if timetable else None
     if timetable and due:
         plan = plan.with_occurrences(timetable, due)
-    return plan.decision(timetable, due, wake_at)
+    return plan.decision(timetable, due, seen.wake_at)
 
 
 def reference_problem(spec: TaskSpec) -> Problem | None:
@@ -98,6 +106,7 @@ class _Plan:
     spec: TaskSpec
     known: Recollection[TaskStatus]
     ledger: Ledger
+    memory: Memory
     problem: Problem | None
     actions: tuple[StartRun | DeleteJob, ...] = ()
     events: tuple[Announce, ...] = ()
@@ -211,7 +220,7 @@ class _Plan:
             owner=identity,
             name=run_name(identity.name, identity.uid, occasion),
             occasion=occasion,
-            work=task_work(identity, self.spec),
+            work=task_work(identity, self.spec, list(self.memory.entries.values())),
         )
         return replace(self, actions=(*self.actions, start))
 
@@ -228,6 +237,7 @@ class _Plan:
         status = self.status.model_copy(
             update={
                 **self.ledger.with_begun(self.starts, now).remembered(),
+                **self.memory.remembered(),
                 "observed_generation": self.snapshot.resource["metadata"].get("generation"),
                 "phase": phase,
                 "conditions": _conditions(
@@ -271,11 +281,12 @@ class _Plan:
         return (self.waiting.until, *late)
 
     def _outlook(self, upcoming: datetime | None) -> str:
+        overdue = f"; past the patch deadline: {self.memory.overdue}" if self.memory.overdue else ""
         if self.spec.suspend:
-            return "suspended"
+            return f"suspended{overdue}"
         if self.waiting:
-            return self.waiting.message
-        return f"next run at {write_instant(upcoming)}" if upcoming else "runs only on demand or in windows"
+            return f"{self.waiting.message}{overdue}"
+        return (f"next run at {write_instant(upcoming)}" if upcoming else "runs only on demand or in windows") + overdue
 
     def _phase(self, upcoming: datetime | None, *, running: bool) -> str:
         if self.problem:
@@ -289,8 +300,19 @@ class _Plan:
         return "Scheduled" if upcoming else "Idle"
 
 
-def _observed(snapshot: TaskSnapshot, known: Recollection[TaskStatus]) -> tuple[Ledger, datetime | None]:
-    """The ledger with all that ended since, and when to look for what has not settled yet."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Observed:
+    """What ended since the status was written, and when to look again: for what has not settled, or gets overdue."""
+
+    ledger: Ledger
+    memory: Memory
+    wake_at: datetime | None
+
+
+def _observed(snapshot: TaskSnapshot, known: Recollection[TaskStatus], spec: TaskSpec | None) -> _Observed:
+    """The ledger and the memory with all that ended since; `spec` is None where it cannot be read."""
+    memory = Memory.of(known.status.memory)
+    deadlines = allowances(spec.patch_deadlines) if spec else None
     ledger = Ledger.of(known, pending=known.status.active, advice=advice(snapshot.resource)).with_vanished(
         snapshot.runs, snapshot.now
     )
@@ -301,10 +323,16 @@ def _observed(snapshot: TaskSnapshot, known: Recollection[TaskStatus]) -> tuple[
         if run.active:
             ledger = ledger.with_start(run)
         elif settled(run, snapshot.now):
-            ledger = ledger.with_end(run)
+            memory = memory.with_end(run, deadlines)
+            ledger = ledger.with_end(run, memory.ages())
         else:
             unsettled.append((run.finished or run.created) + SETTLING)
-    return ledger, min(unsettled, default=None)
+    if spec:
+        memory = memory.of_steps(spec.steps or ())
+    memory = memory.at(snapshot.now, ledger.last_run.findings if ledger.last_run else ())
+    ledger = replace(ledger, announcements=(*ledger.announcements, *memory.announcements))
+    alarms = [*unsettled, *([memory.next_due] if memory.next_due else [])]
+    return _Observed(ledger=ledger, memory=memory, wake_at=min(alarms, default=None))
 
 
 def _unrecorded(snapshot: TaskSnapshot, ledger: Ledger, starts: Sequence[StartRun]) -> list[str]:
@@ -335,13 +363,13 @@ def _reference_problem(spec: TaskSpec, snapshot: TaskSnapshot) -> Problem | None
     return reference_problem(spec) or binding_problem(spec.windows, snapshot.surroundings, namespace)
 
 
-def _stalled(
-    snapshot: TaskSnapshot, status: TaskStatus, ledger: Ledger, problem: Problem, wake_at: datetime | None
-) -> Decision:
+def _stalled(snapshot: TaskSnapshot, status: TaskStatus, seen: _Observed, problem: Problem) -> Decision:
     """A spec that cannot be read starts nothing; what runs is followed to its end."""
+    ledger = seen.ledger
     new = status.model_copy(
         update={
             **ledger.remembered(),
+            **seen.memory.remembered(),
             "observed_generation": snapshot.resource["metadata"].get("generation"),
             "phase": "Invalid",
             "conditions": _conditions(snapshot, status, ledger, problem, "Invalid", ""),
@@ -349,7 +377,7 @@ def _stalled(
             "active": _unrecorded(snapshot, ledger, ()),
         }
     )
-    return Decision(status=new, events=ledger.announcements, wake_at=wake_at)
+    return Decision(status=new, events=ledger.announcements, wake_at=seen.wake_at)
 
 
 def _conditions(

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from upkeep.actions.connections import Connection
+from upkeep.actions.contract import Previous
 from upkeep.api.container import CustomJob
 from upkeep.api.steps import StepBase
-from upkeep.api.task import Rollback, TaskSpec
+from upkeep.api.task import Rollback, StepMemory, TaskSpec
 from upkeep.domain.identity import Identity
+from upkeep.domain.instants import read_instant
 from upkeep.domain.order import OrderedStep, RunOrder
 
 
@@ -40,9 +42,14 @@ class Work:
 
 
 def steps_work(
-    owner: Identity, steps: Sequence[StepBase], connections: Sequence[Connection], timeout: timedelta
+    owner: Identity,
+    steps: Sequence[StepBase],
+    connections: Sequence[Connection],
+    timeout: timedelta,
+    *,
+    memory: Sequence[StepMemory] = (),
 ) -> Work:
-    """The work of steps in their order."""
+    """The work of steps in their order; `memory` is what they are told of runs before."""
     order = RunOrder(
         owner=str(owner),
         timeout=timeout,
@@ -53,6 +60,7 @@ def steps_work(
                 action=step.action,
                 on_failure=step.on_failure,
                 timeout=step.timeout,
+                previous=_previous(memory, step),
             )
             for step in steps
         ],
@@ -66,9 +74,17 @@ def steps_work(
     )
 
 
-def task_work(owner: Identity, spec: TaskSpec) -> Work:
-    """The work of a MaintenanceTask."""
-    return replace(_work(owner, spec, steps=spec.steps, job=spec.job), retries=spec.retries)
+def _previous(memory: Sequence[StepMemory], step: StepBase) -> Previous | None:
+    """What a step is told of its last run that came to a result; None where it has left nothing."""
+    for entry in memory:
+        if (entry.step, entry.action) == (step.name, step.action_name) and entry.values:
+            return Previous(time=read_instant(entry.time), values=entry.values)
+    return None
+
+
+def task_work(owner: Identity, spec: TaskSpec, memory: Sequence[StepMemory]) -> Work:
+    """The work of a MaintenanceTask; `memory` is that of its status."""
+    return replace(_work(owner, spec, steps=spec.steps, job=spec.job, memory=memory), retries=spec.retries)
 
 
 def rollback_work(owner: Identity, spec: TaskSpec, rollback: Rollback) -> Work:
@@ -76,8 +92,15 @@ def rollback_work(owner: Identity, spec: TaskSpec, rollback: Rollback) -> Work:
     return _work(owner, spec, steps=rollback.steps, job=rollback.job)
 
 
-def _work(owner: Identity, spec: TaskSpec, *, steps: Sequence[StepBase] | None, job: CustomJob | None) -> Work:
+def _work(
+    owner: Identity,
+    spec: TaskSpec,
+    *,
+    steps: Sequence[StepBase] | None,
+    job: CustomJob | None,
+    memory: Sequence[StepMemory] = (),
+) -> Work:
     if job is not None:
         return Work(content=job, timeout=spec.timeout, service_account=spec.service_account_name)
-    work = steps_work(owner, steps or [], spec.connections, spec.timeout)
+    work = steps_work(owner, steps or [], spec.connections, spec.timeout, memory=memory)
     return replace(work, service_account=spec.service_account_name)

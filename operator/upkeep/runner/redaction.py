@@ -4,7 +4,7 @@ Actions do not put secrets into messages. A library that quotes its input in an 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -51,6 +51,7 @@ class Redaction:
             findings=[self._finding(finding) for finding in result.findings],
             metrics=result.metrics,
             facts={name: self.text(value) for name, value in result.facts.items()},
+            memory={name: self.text(value) for name, value in result.memory.items()},
         )
 
     def fields(self, fields: Mapping[str, object]) -> dict[str, object]:
@@ -58,12 +59,4 @@ class Redaction:
         return {name: self.text(value) if isinstance(value, str) else value for name, value in fields.items()}
 
     def _finding(self, finding: Finding) -> Finding:
-        return Finding(
-            check_id=finding.check_id,
-            severity=finding.severity,
-            object=self.text(finding.object),
-            observed=finding.observed,
-            threshold=finding.threshold,
-            unit=finding.unit,
-            recommendation=self.text(finding.recommendation),
-        )
+        return replace(finding, object=self.text(finding.object), recommendation=self.text(finding.recommendation))

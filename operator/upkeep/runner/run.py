@@ -7,15 +7,25 @@ stops its current step, reports it, and does not raise: the report is what the c
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from upkeep.actions.contract import ActionError, Context, Finding, OnFailure, Outcome, Result, UncheckableError
+from upkeep.actions.contract import (
+    MEMORY_BYTES,
+    ActionError,
+    Context,
+    Finding,
+    OnFailure,
+    Outcome,
+    Result,
+    UncheckableError,
+)
 from upkeep.actions.fields import format_duration
+from upkeep.domain import sighting
 from upkeep.domain.order import OrderedStep, RunOrder
-from upkeep.domain.report import RunReport, StepReport
+from upkeep.domain.report import RunReport, StepReport, memory_size, worst_first
 from upkeep.runner.journal import FIELDS
 from upkeep.runner.redaction import Redaction
 
@@ -68,7 +78,7 @@ class _Run:
             result = Result(outcome=Outcome.SKIPPED, message=self.given_up)
         else:
             _log("step started", step=step.name, action=step.action_name)
-            result = self.redaction.result(await self._outcome(step, begun))
+            result = self._remembering(step, self.redaction.result(await self._outcome(step, begun)))
         report = StepReport(
             name=step.name,
             action=step.action_name,
@@ -77,12 +87,31 @@ class _Run:
             message=result.message,
             metrics=result.metrics,
             facts=result.facts,
+            findings=len({finding.fingerprint for finding in result.findings}),
+            seen=sighting.encode(worst_first(result.findings)),
+            memory=result.memory,
         )
         self.reports.append(report)
         self.findings += result.findings
         if result.outcome is Outcome.FAILED and step.on_failure is OnFailure.STOP and not self.given_up:
             self.given_up = f"not started: step {step.name!r} failed before"
         _log_step(report, result.findings)
+
+    def _remembering(self, step: OrderedStep, result: Result) -> Result:
+        """The result with what the next run of the step shall know, as far as there is room for it.
+
+        What does not fit leaves what was remembered before: older, but true.
+        """
+        room = MEMORY_BYTES - sum(memory_size(report.memory) for report in self.reports)
+        size = memory_size(result.memory)
+        if size <= room:
+            return result
+        before = step.previous.values if step.previous else {}
+        message = (
+            f"{result.message}; not remembered for the next run: {size} bytes, and the run has {room} left: put the "
+            "step into a task of its own"
+        )
+        return replace(result, message=message, memory=before if memory_size(before) <= room else {})
 
     async def _outcome(self, step: OrderedStep, begun: float) -> Result:
         own = begun + step.timeout.total_seconds() if step.timeout else self.deadline
@@ -94,6 +123,7 @@ class _Run:
             credentials=self.credentials,
             scratch=self.scratch,
             remaining=limit - begun,
+            previous=step.previous,
         )
         try:
             async with asyncio.timeout_at(limit) as timer:

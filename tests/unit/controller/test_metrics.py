@@ -73,10 +73,11 @@ def test_only_what_ended_well_counts_as_good(outcome: str, good: float) -> None:
 def test_findings_and_failures_in_a_row_are_counted() -> None:
     run = RAN | {"criticalFindings": 2, "warningFindings": 5}
 
-    found = scraped((TASKS, resource({"lastRun": run, "consecutiveFailures": 3})))
+    found = scraped((TASKS, resource({"lastRun": run, "consecutiveFailures": 3, "overdueFindings": 4})))
 
     assert found[of_task("findings", severity="critical")] == 2
     assert found[of_task("findings", severity="warning")] == 5
+    assert found[of_task("overdue_findings")] == 4
     assert found[of_task("consecutive_failures")] == 3
 
 
@@ -92,10 +93,10 @@ def test_while_a_run_is_under_way_the_last_one_that_ended_still_counts(kind: Res
 
     found = scraped((kind, resource({"lastRun": begun, "history": [missed, before]})))
 
-    told = {name: value for name, value in ended.items() if "nightly" in name and "findings" not in name}
+    told = {name: value for name, value in ended.items() if "nightly" in name and "_findings{" not in name}
     assert told.items() <= found.items()
     assert any("_status{" in name for name in told)
-    assert not any("findings" in name for name in found), "which is what the run under way will tell"
+    assert not any("maintenance_findings" in name for name in found), "which is what the run under way will tell"
 
 
 def test_before_its_first_run_a_task_has_neither_a_good_nor_a_bad_one() -> None:

@@ -1,6 +1,6 @@
 """What a Pod is told to do: all of it, and nothing that another version would read differently."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from upkeep.actions.contract import OnFailure
-from upkeep.api.task import TaskSpec
+from upkeep.actions.contract import OnFailure, Previous
+from upkeep.api.task import StepMemory, TaskSpec
 from upkeep.domain.identity import Identity
 from upkeep.domain.order import RunOrder
 from upkeep.domain.work import task_work
@@ -39,7 +39,7 @@ steps = st.lists(
 
 
 def ordered(spec: dict[str, Any]) -> RunOrder:
-    work = task_work(OWNER, TaskSpec.model_validate(spec))
+    work = task_work(OWNER, TaskSpec.model_validate(spec), [])
     assert isinstance(work.content, RunOrder)
     return work.content
 
@@ -63,6 +63,23 @@ def test_it_tells_all_that_a_run_needs() -> None:
     assert (only.name, only.action_name, only.on_failure) == ("look", "httpCheck", OnFailure.CONTINUE)
     assert only.timeout == timedelta(minutes=90)
     assert [connection.name for connection in order.connections] == ["db", "cache"]
+
+
+def test_a_step_is_told_what_its_last_run_has_left() -> None:
+    spec = TaskSpec.model_validate({"steps": [ACTIONS[0] | {"name": "look"}, ACTIONS[0] | {"name": "again"}]})
+    left: dict[str, Any] = {
+        "action": "httpCheck",
+        "time": "2026-03-02T01:00:00Z",
+        "values": {"p95": "0.2", "name": '$(X) "ä'},
+    }
+    others = [left | {"step": "look", "action": "tcpCheck"}, left | {"step": "again", "values": {}}]
+    work = task_work(OWNER, spec, [StepMemory.model_validate(each) for each in (*others, left | {"step": "look"})])
+    assert isinstance(work.content, RunOrder)
+
+    order = RunOrder.decode(work.content.encode())
+
+    time = datetime(2026, 3, 2, 1, tzinfo=UTC)
+    assert [step.previous for step in order.steps] == [Previous(time=time, values=left["values"]), None]
 
 
 def test_it_names_secrets_and_holds_none() -> None:

@@ -56,7 +56,7 @@ CUSTOM: Final[Manifest] = {
 
 
 def built(spec: Manifest, *, owner: Identity = OWNER, occasion: Occasion = OCCASION, **more: Any) -> Manifest:  # noqa: ANN401
-    work = task_work(owner, TaskSpec.model_validate(spec))
+    work = task_work(owner, TaskSpec.model_validate(spec), [])
     return of(Work(**{name: getattr(work, name) for name in Work.__slots__} | more), owner=owner, occasion=occasion)
 
 

@@ -3,19 +3,21 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from upkeep.actions.contract import (
+    MEMORY_BYTES,
     Action,
     ActionError,
     Context,
     Finding,
     OnFailure,
     Outcome,
+    Previous,
     Result,
     Severity,
     UncheckableError,
@@ -34,6 +36,7 @@ class Saying(Action):
     outcome: Outcome = Outcome.OK
     text: str = "said"
     finding: str = ""
+    memory: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
 
     async def run(self, context: Context) -> Result:
         """End."""
@@ -43,7 +46,11 @@ class Saying(Action):
         )  # fmt: skip
         metrics = {"remaining": context.remaining}
         return Result(
-            outcome=self.outcome, message=self.text, findings=[finding] if self.finding else [], metrics=metrics
+            outcome=self.outcome,
+            message=self.text,
+            findings=[finding] if self.finding else [],
+            metrics=metrics,
+            memory={**self.memory, **({"before": context.previous.values["said"]} if context.previous else {})},
         )
 
 
@@ -85,6 +92,10 @@ def step(action: Action, *, on_failure: OnFailure = OnFailure.STOP, seconds: flo
         on_failure=on_failure,
         timeout=timeout,
     )
+
+
+def replace_previous(step: OrderedStep, values: dict[str, str]) -> OrderedStep:
+    return step.model_copy(update={"previous": Previous(time=datetime(2026, 3, 2, tzinfo=UTC), values=values)})
 
 
 class Ground:
@@ -200,9 +211,30 @@ async def test_findings_of_all_steps_are_in_the_report(ground: Ground) -> None:
     assert report.counts.warning == 2
 
 
+async def test_a_step_knows_what_its_last_run_left_and_leaves_something_itself(ground: Ground) -> None:
+    first = replace_previous(step(Saying(memory={"said": "now"})), {"said": "then"})
+    report = await ground.run([first, step(Saying())])
+    assert [dict(each.memory) for each in report.steps] == [{"said": "now", "before": "then"}, {}]
+
+
+async def test_what_is_too_much_to_remember_leaves_what_was_remembered(ground: Ground) -> None:
+    much = {"said": "x" * (MEMORY_BYTES // 2)}
+    second = replace_previous(step(Saying(memory=much)), {"said": "then"})
+    report = await ground.run([step(Saying(memory=much)), second, step(Saying(memory={"said": "a"}))])
+    assert [dict(each.memory) for each in report.steps] == [much, {"said": "then"}, {"said": "a"}]
+    assert "not remembered for the next run: " in report.steps[1].message
+    assert report.steps[1].message.endswith(" left: put the step into a task of its own")
+
+
+async def test_findings_are_known_by_their_fingerprints_besides(ground: Ground) -> None:
+    report = await ground.run([step(Saying(finding="a")), step(Saying())])
+    assert [(each.findings, each.seen) for each in report.steps] == [(1, report.findings[0].fingerprint), (0, "")]
+
+
 @pytest.mark.parametrize(
     "action",
     [
+        Saying(memory={"said": SECRET}, text=SECRET),
         Saying(text=f"connected with {SECRET}", finding=f"object {SECRET}"),
         Raising(error="ActionError", text=f"refused {SECRET}"),
         Raising(error="ValueError", text=f"invalid literal {SECRET}"),

@@ -240,7 +240,7 @@ def _begin(
         owner=owner,
         name=run_name(owner.name, owner.uid, occasion),
         occasion=occasion,
-        work=task_work(owner, spec),
+        work=task_work(owner, spec, recall(TaskStatus, resource.get("status")).status.memory),
     )
     return _status(planned, TaskState.RUNNING, "", "", job=begin.name), begin
 

@@ -15,9 +15,16 @@ from psycopg import sql
 
 from integration.certificate import Certificate
 from integration.loopback import free_port
+from lab import servers
 
 PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of servers that live for one test session
 _SERVER_USER: Final = "nobody"
+_BACKUP_FUNCTIONS_RENAMED: Final = 150000
+_BACKUP: Final = ("SELECT pg_backup_start('copy', true)", "SELECT labelfile FROM pg_backup_stop(false)")
+_OLD_BACKUP: Final = (
+    "SELECT pg_start_backup('copy', true, false)",
+    "SELECT labelfile FROM pg_stop_backup(false, false)",
+)
 _OPTIONS: Final = (
     "fsync=off",
     "autovacuum=off",
@@ -128,10 +135,13 @@ class Database:
 
 
 @contextmanager
-def running_postgres(*options: str) -> Iterator[Postgres]:
-    """A fresh server with TLS and three roles, stopped and removed afterwards; `options` as `name=value`."""
-    programs = programs_directory()
+def running_postgres(*options: str, version: str | None = None) -> Iterator[Postgres]:
+    """A fresh server with TLS and three roles, stopped and removed afterwards; `options` as `name=value`.
+
+    Without a version it is Debian's; see `lab.servers` for the others.
+    """
     with _owned_directory() as directory:
+        programs = programs_directory() if version is None else _copied(servers.postgres(version), directory)
         password_file = directory / "password"
         password_file.write_text(PASSWORD)
         _hand_over(password_file)
@@ -167,18 +177,33 @@ def running_standby(primary: Postgres) -> Iterator[Postgres]:
     """A standby, without TLS, that follows the primary."""
     with _owned_directory() as directory:
         data = directory / "data"
-        _as_server_user(
-            [
-                primary.programs / "pg_basebackup",
-                f"--pgdata={data}",
-                f"--dbname=host={primary.host} port={primary.port} user=postgres password={PASSWORD}",
-                "--write-recovery-conf",
-                "--checkpoint=fast",
-                "--no-sync",
-            ]
-        )
+        _back_up(primary, data)
         with _serving(primary.programs, data, directory) as port:
             yield Postgres(host="127.0.0.1", port=port, directory=directory, programs=primary.programs)
+
+
+def _back_up(primary: Postgres, data: Path) -> None:
+    """Copy the files of a running server for a standby, as pg_basebackup does, which not every version brings."""
+    with primary.connect() as connection:
+        renamed = connection.info.server_version >= _BACKUP_FUNCTIONS_RENAMED
+        start, stop = _BACKUP if renamed else _OLD_BACKUP
+        connection.execute(start)
+        shutil.copytree(primary.directory / "data", data, ignore=shutil.ignore_patterns("postmaster.*"))
+        row = connection.execute(stop).fetchone()
+    assert row is not None
+    (data / "backup_label").write_text(row[0])
+    (data / "standby.signal").touch()
+    address = f"host={primary.host} port={primary.port} user=postgres password={PASSWORD}"
+    with (data / "postgresql.auto.conf").open("a") as settings:
+        settings.write(f"primary_conninfo = '{address}'\n")
+    data.chmod(0o700)
+    for path in (data, *data.rglob("*")):
+        _hand_over(path)
+
+
+def _copied(programs: Path, directory: Path) -> Path:
+    """The programs where the server's user may execute them, who may not look into the cache of root."""
+    return shutil.copytree(programs.parent, directory / "programs", symlinks=True) / "bin"
 
 
 def programs_directory() -> Path:

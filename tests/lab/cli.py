@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from lab import cluster, debian, status
+from lab import cluster, debian, servers, status
 from lab.failure import LabError
 from lab.home import Home
 from lab.report import Report
@@ -72,8 +72,9 @@ def traefik() -> None:
 @app.command()
 def packages() -> None:
     """Install the servers that tests run against, where they are missing."""
-    with working() as (_, report):
+    with working() as (home, report):
         debian.ensure(debian.TESTS, report)
+        servers.install(home, report)
 
 
 @app.command(name="status")

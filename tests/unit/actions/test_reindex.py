@@ -3,6 +3,7 @@
 import pytest
 
 from upkeep.actions.postgres.reindex import Index, refusal, remains
+from upkeep.actions.postgres.version import Version
 
 
 def index(oid: int, name: str, **changes: object) -> Index:
@@ -45,5 +46,5 @@ def test_an_invalid_index_without_a_twin_is_kept() -> None:
     [(130020, False), (140000, True), (140003, True), (140004, False), (150018, False), (180000, False)],
 )
 def test_servers_that_corrupt_indexes_are_refused(version: int, *, refused: bool) -> None:
-    assert bool(refusal(version)) is refused
-    assert "14.4" in refusal(version) or not refused
+    assert bool(refusal(Version(version))) is refused
+    assert "14.4" in refusal(Version(version)) or not refused

@@ -4,7 +4,7 @@ It must never report success for a dump that is empty, cut off, or only partly i
 """
 
 import time
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -14,8 +14,6 @@ from upkeep.actions.backup.snapshot import Snapshot
 from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import LabelName
 from upkeep.actions.postgres.session import session
-
-_VERSIONS_PER_MAJOR: Final = 10_000
 
 
 class BackupPostgres(Action):
@@ -83,7 +81,7 @@ class BackupPostgres(Action):
     async def _encoding(self, context: Context, source: Dumper) -> str:
         """The encoding of the database; refuses a server that this image's programs are too old for."""
         async with session(context, self.connection) as opened:
-            server = opened.version // _VERSIONS_PER_MAJOR
+            server = opened.version.major
             encoding = opened.connection.info.parameter_status("server_encoding")
         client = await source.client_version()
         if server > client:

@@ -17,6 +17,7 @@ from upkeep.actions.postgres.treatment import (
     reasons,
     unconfirmed_in_words,
 )
+from upkeep.actions.postgres.version import Version
 
 if TYPE_CHECKING:
     from psycopg.sql import Composed
@@ -58,7 +59,8 @@ class PostgresAnalyze(TableAction):
             before = await read_statistics(opened, [leaf.oid for leaf in catalogue.leaves(chosen)])
             targets = [table for table in catalogue.topmost(chosen) if self._worthwhile(table, catalogue, before)]
             attempts = [
-                await attempt(opened, table, self._statement(table), patience=self.lock_timeout) for table in targets
+                await attempt(opened, table, self._statement(table, opened.version), patience=self.lock_timeout)
+                for table in targets
             ]
             treatment = await concluded(opened, attempts, catalogue, before, advanced=_advanced)
         return self._result(treatment)
@@ -69,11 +71,11 @@ class PostgresAnalyze(TableAction):
         changed, rows = sum(one.changed for one in known), sum(one.live for one in known)
         return not self.min_changed_ratio or never or changed >= max(1, rows * self.min_changed_ratio)
 
-    def _statement(self, table: Table) -> "Composed":
+    def _statement(self, table: Table, version: Version) -> "Composed":
         from psycopg.sql import SQL  # noqa: PLC0415 - a driver is loaded only when an action runs
 
         option = SQL("SKIP_LOCKED true" if self.skip_locked else "SKIP_LOCKED false")
-        return SQL("ANALYZE ({}) {}").format(option, table.identifier)
+        return SQL("ANALYZE ({}) {}").format(option, version.treated(table.identifier, partitioned=table.partitioned))
 
     def _result(self, treatment: Treatment) -> Result:
         attempts, leaves = treatment.attempts, treatment.leaves

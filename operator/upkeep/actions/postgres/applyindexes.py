@@ -16,11 +16,16 @@ from upkeep.actions.contract import Action, ActionError, Context, Outcome, Resul
 from upkeep.actions.fields import Duration, LabelName, Model
 from upkeep.actions.postgres.catalogue import Catalogue, Table, TableName
 from upkeep.actions.postgres.errors import query_error
+from upkeep.actions.postgres.privileges import index_grant
 from upkeep.actions.postgres.session import Session, demand_primary, session
 
 if TYPE_CHECKING:
     from psycopg.sql import Composed, Identifier
 
+_CORRUPTING: Final = (
+    "PostgreSQL 14.0 to 14.3 can make an index concurrently that lacks rows: update it to 14.4 or later, then run this "
+    "again"
+)
 _NAME_BYTES: Final = 63
 _DIGEST: Final = 8
 _NAMED_IN_MESSAGE: Final = 5
@@ -130,6 +135,8 @@ class PostgresApplyIndexes(Action):
         """
         async with session(context, self.connection, lock_timeout=self.lock_timeout) as opened:
             demand_primary(opened, "CREATE INDEX")
+            if opened.version.corrupts_concurrently:
+                raise ActionError(_CORRUPTING)
             catalogue = await Catalogue.read(opened)
             tables = [catalogue.exactly(definition.table) for definition in self.indexes]
             for definition, table in zip(self.indexes, tables, strict=True):
@@ -223,10 +230,10 @@ class _Work:
             if existing.busy:
                 msg = "somebody is making it, or VACUUM runs on its table: try again later"
                 raise ActionError(msg)
-            await self._execute(self._dropping(table, name))
+            await self._execute(table, self._dropping(table, name))
         done = False
         try:
-            await self._execute(self._making(table, name, online=True))
+            await self._execute(table, self._making(table, name, online=True))
             done = True
         finally:
             if not done:
@@ -236,7 +243,7 @@ class _Work:
         from psycopg.sql import SQL  # noqa: PLC0415 - a driver is loaded only when an action runs
 
         if not there:
-            await self._execute(self._making(table, name, online=False))
+            await self._execute(table, self._making(table, name, online=False))
         for part in self.catalogue.tables.values():
             if part.parent != table.oid:
                 continue
@@ -245,7 +252,7 @@ class _Work:
             existing = await self._existing(part, part_name)
             if existing is not None and not existing.attached:
                 attach = SQL("ALTER INDEX {} ATTACH PARTITION {}")
-                await self._execute(attach.format(_identifier(table, name), _identifier(part, part_name)))
+                await self._execute(table, attach.format(_identifier(table, name), _identifier(part, part_name)))
 
     def _making(self, table: Table, name: str, *, online: bool) -> bytes:
         from psycopg.sql import SQL, Identifier  # noqa: PLC0415 - a driver is loaded only when an action runs
@@ -271,7 +278,7 @@ class _Work:
 
         return SQL("DROP INDEX CONCURRENTLY {}").format(_identifier(table, name))
 
-    async def _execute(self, statement: "bytes | Composed") -> None:
+    async def _execute(self, table: Table, statement: "bytes | Composed") -> None:
         import psycopg  # noqa: PLC0415 - a driver is loaded only when an action runs
 
         try:
@@ -286,7 +293,7 @@ class _Work:
                 case "23505":
                     msg = "the table has duplicates that it forbids: remove them, then run this again"
                 case "42501":
-                    msg = f"{what}: GRANT the role that owns the table to the user of the connection"
+                    msg = f"{what}: {await index_grant(self.opened, table)}"
                 case _:
                     raise query_error(error, server=self.opened.server) from error
             raise ActionError(msg) from error

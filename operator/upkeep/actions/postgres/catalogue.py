@@ -60,6 +60,11 @@ class Table:
         return f"{self.schema}.{self.name}"
 
     @property
+    def partitioned(self) -> bool:
+        """Whether its rows are in its partitions."""
+        return self.kind == "p"
+
+    @property
     def identifier(self) -> "Identifier":
         """The quoted name for a statement."""
         from psycopg.sql import Identifier  # noqa: PLC0415 - a driver is loaded only when an action runs

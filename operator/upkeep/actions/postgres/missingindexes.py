@@ -30,7 +30,7 @@ JOIN pg_class c ON c.oid = k.conrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class r ON r.oid = k.confrelid
 JOIN pg_namespace rn ON rn.oid = r.relnamespace
-WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid = ANY(%(oids)s)
+WHERE k.contype = 'f' AND {enforced} AND k.conparentid = 0 AND k.conrelid = ANY(%(oids)s)
   AND NOT EXISTS (
     SELECT FROM pg_index i
     JOIN pg_class ic ON ic.oid = i.indexrelid
@@ -95,6 +95,8 @@ class PostgresMissingIndexes(TableAction):
             ActionError: no connection, or a name matches no table.
             UncheckableError: the server does not count.
         """
+        from psycopg.sql import SQL  # noqa: PLC0415 - a driver is loaded only when an action runs
+
         async with session(context, self.connection) as opened:
             if not await counters_are_on(opened):
                 msg = f"PostgreSQL {opened.server} counts no scans: set track_counts = on"
@@ -103,7 +105,8 @@ class PostgresMissingIndexes(TableAction):
             chosen = catalogue.matching(self.tables)
             leaves = [leaf.oid for leaf in catalogue.leaves(chosen)]
             scans = await opened.fetch(_Scans, _SCANS, {"oids": leaves})
-            keys = await opened.fetch(_Key, _KEYS, {"oids": [table.oid for table in chosen]})
+            query = SQL(_KEYS).format(enforced=SQL(opened.version.enforced))
+            keys = await opened.fetch(_Key, query, {"oids": [table.oid for table in chosen]})
         scanned = [one for one in scans if self._matters(one)]
         unbacked = [key for key in keys if key.rows >= self.min_rows]
         return Result(

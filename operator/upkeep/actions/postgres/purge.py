@@ -34,7 +34,8 @@ SELECT n.nspname || '.' || c.relname AS name
 FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE k.contype = 'f' AND k.confrelid = %(oid)s AND k.confdeltype IN ('c', 'n', 'd') AND k.conparentid = 0
+WHERE k.contype = 'f' AND {enforced} AND k.confrelid = %(oid)s AND k.confdeltype IN ('c', 'n', 'd')
+  AND k.conparentid = 0
 ORDER BY 1
 """
 _ROWS: Final = """
@@ -149,9 +150,12 @@ class PostgresPurge(Action):
             raise ActionError(msg)
 
     async def _demand_limits(self, opened: Session, catalogue: Catalogue, table: Table, preview: _Preview) -> None:
+        from psycopg.sql import SQL  # noqa: PLC0415 - a driver is loaded only when an action runs
+
         if not preview.number:
             return
-        cascades = [found.name for found in await opened.fetch(_Name, _CASCADES, {"oid": table.oid})]
+        query = SQL(_CASCADES).format(enforced=SQL(opened.version.enforced))
+        cascades = [found.name for found in await opened.fetch(_Name, query, {"oid": table.oid})]
         if cascades and not self.allow_cascade:
             msg = (
                 f"rows of {', '.join(cascades)} would be deleted or changed along with those of {table.label}: set "

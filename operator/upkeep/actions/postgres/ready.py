@@ -13,7 +13,6 @@ from upkeep.actions.postgres.session import session
 from upkeep.actions.postgres.thresholds import seconds_in_words
 
 _POLL_SECONDS: Final = 1.0
-_VERSION_STEP: Final = 10000
 _STATE: Final = """
 SELECT current_setting('server_version') AS version,
        current_setting('default_transaction_read_only')::bool AS read_only,
@@ -84,7 +83,7 @@ class PostgresReady(Action):
         if self.role is ServerRole.PRIMARY and state.read_only:
             msg = f"PostgreSQL {opened.server} is read only: set default_transaction_read_only = off"
             raise ActionError(msg)
-        if self.min_version is not None and opened.version < self.min_version * _VERSION_STEP:
+        if self.min_version is not None and opened.version.major < self.min_version:
             msg = f"PostgreSQL {opened.server} is version {state.version}: upgrade it to {self.min_version} or later"
             raise ActionError(msg)
         up = seconds_in_words(state.uptime)
@@ -96,6 +95,6 @@ class PostgresReady(Action):
                 "answer_seconds": round(seconds, 3),
                 "uptime_seconds": round(state.uptime),
                 "standby": opened.standby,
-                "version": opened.version // _VERSION_STEP,
+                "version": opened.version.major,
             },
         )

@@ -16,19 +16,20 @@ from upkeep.actions.contract import ActionError, Context, Finding, Outcome, Resu
 from upkeep.actions.fields import Duration, Rule
 from upkeep.actions.postgres.catalogue import Catalogue, TableAction
 from upkeep.actions.postgres.errors import query_error
+from upkeep.actions.postgres.privileges import index_grant, maintenance_grant
 from upkeep.actions.postgres.session import Session, demand_primary, session
+from upkeep.actions.postgres.version import Version
 
 if TYPE_CHECKING:
     from psycopg import Error
     from psycopg.sql import Composed, Identifier
 
 _DOWNTIME: Final = "concurrently: false locks each table for writers: set allowDowntime: true as well"
-_CORRUPTING: Final = range(140000, 140004)
 _NAMED_IN_MESSAGE: Final = 5
 _CLEAN_UP_SECONDS: Final = 3.0
 _LOCK_NOT_AVAILABLE: Final = "55P03"
+_INSUFFICIENT_PRIVILEGE: Final = "42501"
 _GIVEN_UP: Final = {
-    "42501": "not allowed: GRANT the role that owns it to the user of the connection",
     "42704": "it was dropped meanwhile",
     "42P01": "it was dropped meanwhile",
     "0A000": "it cannot be rebuilt concurrently (exclusion constraint): use concurrently: false in a window",
@@ -110,9 +111,9 @@ def _made_for(index: Index, twin: Index) -> bool:
     )
 
 
-def refusal(version: int) -> str:
+def refusal(version: Version) -> str:
     """Why this server must not rebuild concurrently; empty where it may."""
-    if version not in _CORRUPTING:
+    if not version.corrupts_concurrently:
         return ""
     return (
         "PostgreSQL 14.0 to 14.3 can corrupt an index that is rebuilt concurrently: update it to 14.4 or later, or "
@@ -194,9 +195,9 @@ class PostgresReindex(TableAction):
             indexes = await _read(opened, oids)
             chosen = self._chosen(indexes)
             rest = [one for one in remains(indexes) if any(one == index or _made_for(one, index) for index in chosen)]
-            attempts = [await self._treat(opened, index, oids, drop=True) for index in rest]
+            attempts = [await self._treat(opened, index, catalogue, drop=True) for index in rest]
             attempts += [
-                await self._treat(opened, index, oids, drop=False)
+                await self._treat(opened, index, catalogue, drop=False)
                 for index in chosen
                 if index not in rest and not (self.only_invalid and index.valid)
             ]
@@ -218,7 +219,7 @@ class PostgresReindex(TableAction):
             found |= matches
         return [index for index in indexes if index.oid in found]
 
-    async def _treat(self, opened: Session, index: Index, oids: Sequence[int], *, drop: bool) -> _Attempt:
+    async def _treat(self, opened: Session, index: Index, catalogue: Catalogue, *, drop: bool) -> _Attempt:
         """Drop or rebuild one index. One that cannot be does not keep the others from being treated."""
         import psycopg  # noqa: PLC0415 - a driver is loaded only when an action runs
 
@@ -229,11 +230,15 @@ class PostgresReindex(TableAction):
             await opened.connection.execute(self._statement(index, drop=drop))
             done = True
         except psycopg.Error as error:
-            done = error.sqlstate == "42501"
+            done = error.sqlstate == _INSUFFICIENT_PRIVILEGE
+            if done:
+                table = catalogue.tables[index.table_oid]
+                grant = await (index_grant if drop else maintenance_grant)(opened, table)
+                return _Attempt(index=index, drop=drop, reason=f"not allowed: {grant}")
             return _Attempt(index=index, drop=drop, reason=self._reason(error, opened=opened))
         finally:
             if not done and self.concurrently and not drop:
-                await _clean_up(opened, index, oids)
+                await _clean_up(opened, index)
         return _Attempt(index=index, drop=drop)
 
     def _reason(self, error: "Error", *, opened: Session) -> str:
@@ -257,7 +262,7 @@ async def _read(opened: Session, oids: Sequence[int]) -> list[Index]:
     return await opened.fetch(Index, _INDEXES, {"oids": list(oids), "place": _PLACE_IN_TEXT})
 
 
-async def _clean_up(opened: Session, index: Index, oids: Sequence[int]) -> None:
+async def _clean_up(opened: Session, index: Index) -> None:
     """Drop what an interrupted rebuild of this index has left, if that can be done within a moment."""
     import psycopg  # noqa: PLC0415 - a driver is loaded only when an action runs
     from psycopg.sql import SQL  # noqa: PLC0415 - a driver is loaded only when an action runs
@@ -266,7 +271,7 @@ async def _clean_up(opened: Session, index: Index, oids: Sequence[int]) -> None:
         return
     try:
         async with asyncio.timeout(_CLEAN_UP_SECONDS):
-            left = remains(await _read(opened, oids))
+            left = remains(await _read(opened, [index.table_oid]))
             for one in left:
                 if _made_for(one, index):
                     await opened.connection.execute(SQL("DROP INDEX CONCURRENTLY {}").format(one.identifier))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeVar
 from upkeep.actions.connections import PostgresTarget, SSLMode
 from upkeep.actions.contract import ActionError, Context
 from upkeep.actions.postgres.errors import connect_error, query_error
+from upkeep.actions.postgres.version import Version
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -47,14 +48,14 @@ class Session:
         connection: psycopg's connection, in autocommit mode.
         server: `host:port`, for messages.
         database: name of the database.
-        version: as `server_version_num`, for example 150018.
+        version: of the server.
         standby: whether the server is in recovery and takes no writes.
     """
 
     connection: "AsyncConnection[Any]"
     server: str
     database: str
-    version: int
+    version: Version
     standby: bool
 
     async def fetch(
@@ -101,7 +102,13 @@ async def session(
             )
             found = await cursor.fetchone()
         version, standby = found[:2] if found else (0, False)
-        yield Session(connection=connection, server=server, database=target.database, version=version, standby=standby)
+        yield Session(
+            connection=connection,
+            server=server,
+            database=target.database,
+            version=Version(version),
+            standby=standby,
+        )
     except psycopg.Error as error:
         raise query_error(error, server=server) from error
     finally:

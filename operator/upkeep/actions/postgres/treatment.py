@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from upkeep.actions.postgres.catalogue import Catalogue, Table
 from upkeep.actions.postgres.errors import query_error
+from upkeep.actions.postgres.privileges import maintenance_grant
 from upkeep.actions.postgres.session import Session
 from upkeep.actions.postgres.statistics import TableStatistics, counters_are_on, read_statistics
 
@@ -53,11 +54,11 @@ async def attempt(
     """
     import psycopg  # noqa: PLC0415 - a driver is loaded only when an action runs
 
-    warnings: list[str] = []
+    warnings: list[tuple[str | None, str]] = []
 
     def listen(diagnostic: "Diagnostic") -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
-            warnings.append(diagnostic.message_primary or "the server gave a warning")
+            warnings.append((diagnostic.sqlstate, diagnostic.message_primary or "the server gave a warning"))
 
     opened.connection.add_notice_handler(listen)
     try:
@@ -68,8 +69,13 @@ async def attempt(
         return _given_up(error, opened=opened, table=table, patience=patience)
     finally:
         opened.connection.remove_notice_handler(listen)
-    skipped = any("lock not available" in warning for warning in warnings)
-    return Attempt(table=table, reason="; ".join(warnings), locked=skipped, freed_bytes=freed)
+    if not warnings:
+        return Attempt(table=table, freed_bytes=freed)
+    reason = "; ".join(message for _, message in warnings)
+    if any(sqlstate == _LOCK_NOT_AVAILABLE for sqlstate, _ in warnings):
+        return Attempt(table=table, reason=reason, locked=True)
+    grant = await maintenance_grant(opened, table)
+    return Attempt(table=table, reason=f"{reason}: {grant}" if grant else reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,13 +39,15 @@ GROUP BY n.nspname, c.relname
 ORDER BY n.nspname, c.relname
 """
 _AGE: Final = """
-SELECT extract(epoch FROM clock_timestamp() - coalesce(d.stats_reset, pg_postmaster_start_time()))::float8 AS seconds,
+SELECT extract(epoch FROM clock_timestamp() - greatest(d.stats_reset, a.stats_reset))::float8 AS seconds,
        (SELECT count(*) FROM pg_stat_replication r
         WHERE NOT EXISTS (SELECT FROM pg_replication_slots p
                           WHERE p.active_pid = r.pid AND p.slot_type = 'logical')) AS standbys
 FROM pg_stat_database d
+CROSS JOIN pg_stat_archiver a
 WHERE d.datname = current_database()
 """
+"""Counters of a database outlive a restart, but no crash and no restore of a copy: those reset the archiver's too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,7 @@ class PostgresUnusedIndexes(TableAction):
         if days < self.min_days:
             msg = (
                 f"PostgreSQL {opened.server} counts for {days:.1f} days only, less than minDays: {self.min_days} "
-                "(since its start or pg_stat_reset): wait, or lower minDays"
+                "(since it was made or crashed, or pg_stat_reset): wait, or lower minDays"
             )
             raise UncheckableError(msg)
 

@@ -12,16 +12,18 @@ from pydantic import Field, model_validator
 from upkeep.actions.contract import Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Duration, Rule
 from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction, tables_in_words
-from upkeep.actions.postgres.session import demand_primary, session
+from upkeep.actions.postgres.session import Session, demand_primary, session
 from upkeep.actions.postgres.statistics import TableStatistics, read_statistics
 from upkeep.actions.postgres.treatment import (
     NAMED_IN_MESSAGE,
+    Attempt,
     Treatment,
     attempt,
     concluded,
     reasons,
     unconfirmed_in_words,
 )
+from upkeep.actions.postgres.version import Version
 
 if TYPE_CHECKING:
     from psycopg.sql import Composed
@@ -93,10 +95,9 @@ class PostgresVacuum(TableAction):
             chosen = catalogue.matching(self.tables)
             before = await read_statistics(opened, [leaf.oid for leaf in catalogue.leaves(chosen)])
             targets = self._targets(chosen, catalogue, before)
-            attempts = [
-                await attempt(opened, table, self._statement(table), patience=self.lock_timeout, sized=self.full)
-                for table in targets
-            ]
+            attempts = [await self._attempt(opened, table) for table in targets]
+            if attempts and opened.version.database_statistics_apart:
+                await opened.connection.execute("VACUUM (ONLY_DATABASE_STATS)")
             treatment = await concluded(opened, attempts, catalogue, before, advanced=self._advanced)
         return self._result(treatment, _Changes(before=before, after=treatment.after))
 
@@ -119,14 +120,20 @@ class PostgresVacuum(TableAction):
             if not self.min_dead_ratio or (rows > 0 and dead / rows >= self.min_dead_ratio)
         ]
 
-    def _statement(self, table: Table) -> "Composed":
+    async def _attempt(self, opened: Session, table: Table) -> Attempt:
+        statement = self._statement(table, opened.version)
+        return await attempt(opened, table, statement, patience=self.lock_timeout, sized=self.full)
+
+    def _statement(self, table: Table, version: Version) -> "Composed":
         from psycopg.sql import SQL  # noqa: PLC0415 - a driver is loaded only when an action runs
 
         wanted = [("FULL", self.full), ("ANALYZE", self.analyze), ("SKIP_LOCKED", self.skip_locked)]
         if not self.full:
             wanted.append(("TRUNCATE", self.truncate))
+        if version.database_statistics_apart:
+            wanted.append(("SKIP_DATABASE_STATS", True))
         options = SQL(", ").join(SQL(f"{option} {'true' if on else 'false'}") for option, on in wanted)
-        return SQL("VACUUM ({}) {}").format(options, table.identifier)
+        return SQL("VACUUM ({}) {}").format(options, version.treated(table.identifier, partitioned=table.partitioned))
 
     def _advanced(self, old: TableStatistics | None, new: TableStatistics) -> bool:
         if self.full:

@@ -85,6 +85,11 @@ test: check cluster ## Everything: check, contract, operator, integration, brows
 bench: cluster ## Print how fast schedules become Jobs, beside the CronJob controller and a bare client
 	@$(PYTHON) -m bench
 
+.PHONY: bench-runner
+bench-runner: $(VENV)/ready ## Print how soon a Job asks its first question, and the memory that a check takes
+	@$(PYTHON) -m lab packages
+	@$(PYTHON) -m bench.runner
+
 .PHONY: generate lock
 generate: $(VENV)/ready ## Write the CRDs and what follows from them
 	@$(PYTHON) -m upkeep.api.crd $(CRDS)

@@ -51,6 +51,7 @@ def _tasks(sample: str) -> dict[str, Object]:
         ("task-postgres-health", "database-health", {"ready": "ok", "slow-queries": "ok", "closed-databases": "ok"}),
         ("task-postgres-long-queries", "long-queries", {"cancel": "ok"}),
         ("task-postgres-purge", "old-orders", {"purge": "ok", "vacuum": "changed"}),
+        ("task-postgres-full", "shrink-orders", {"shrink": "changed"}),
         # Statistics of a server that was just made do not show yet which indexes nobody uses.
         ("task-postgres-indexes", "database-indexes", {"apply-indexes": "changed", "unused-indexes": "unknown"}),
         ("task-redis", "cache-watch", {"answers": "ok", "figures": "ok", "memory": "ok", "slow-commands": "ok"}),

@@ -157,7 +157,7 @@ async def test_a_role_that_may_not_hears_what_to_grant(shop: Database, bench: Be
     bench.connect_postgres(shop.server, database=shop.name, user="reader")
     step = await bench.step(apply(index()))
     assert step.outcome is Outcome.FAILED
-    assert step.message.endswith("GRANT the role that owns the table to the user of the connection")
+    assert step.message.endswith('GRANT "upkeep" TO "reader"')
 
 
 async def test_a_standby_is_refused(standby: Postgres, bench: Bench) -> None:

@@ -8,6 +8,9 @@ from upkeep import __version__
 
 
 def _run() -> int:
+    from upkeep.actions.fields import leave_out_descriptions  # noqa: PLC0415 - a run must not load the operator
+
+    leave_out_descriptions()
     from upkeep.runner.command import main as command  # noqa: PLC0415 - a run must not load the operator
 
     return command()

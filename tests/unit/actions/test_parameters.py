@@ -9,6 +9,18 @@ from upkeep.actions.registry import find, step_actions
 
 _CASES = [
     ("postgresVacuum", {"connection": "db", "full": True}, "set allowDowntime: true as well"),
+    ("postgresVacuum", {"connection": "db", "full": True, "allowDowntime": True}, "say how much disk space is free"),
+    (
+        "postgresVacuum",
+        {
+            "connection": "db",
+            "full": True,
+            "allowDowntime": True,
+            "freeMebibytes": 100,
+            "freeSpace": {"connection": "metrics", "query": "up"},
+        },
+        "by freeMebibytes or by freeSpace",
+    ),
     ("postgresVacuum", {"connection": "db", "tables": []}, "at least 1 item"),
     ("postgresVacuum", {"connection": "db", "minDeadRatio": 2}, "less than or equal to 1"),
     ("postgresVacuum", {"connection": "db", "lockTimeout": "5 seconds"}, "is not a duration: write for example 30s"),
@@ -107,7 +119,11 @@ def test_a_mistake_is_explained(name: str, parameters: dict[str, Any], message: 
     ("name", "parameters"),
     [
         ("postgresVacuum", {"connection": "db"}),
-        ("postgresVacuum", {"connection": "db", "full": True, "allowDowntime": True, "tables": ["public.orders"]}),
+        ("postgresVacuum", {"connection": "db", "full": True, "allowDowntime": True, "freeMebibytes": 100}),
+        (
+            "postgresVacuum",
+            {"connection": "db", "full": True, "allowDowntime": True, "freeSpace": {"connection": "m", "query": "up"}},
+        ),
         ("postgresDeadTuples", {"connection": "db", "warningRatio": 0.2, "criticalRatio": 0.2}),
         ("postgresBloat", {"connection": "db"}),
         ("postgresConnections", {"connection": "db"}),

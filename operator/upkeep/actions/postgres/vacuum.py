@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from upkeep.actions.contract import Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Duration, Rule
 from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction, tables_in_words
+from upkeep.actions.postgres.room import FreeSpace, Room, find_room
 from upkeep.actions.postgres.session import Session, demand_primary, session
 from upkeep.actions.postgres.statistics import TableStatistics, read_statistics
 from upkeep.actions.postgres.treatment import (
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from psycopg.sql import Composed
 
 _DOWNTIME: Final = "full: true locks each table for readers and writers: set allowDowntime: true as well"
+_ROOM: Final = (
+    "full: true writes each table anew beside itself: say how much disk space is free, by freeMebibytes or by freeSpace"
+)
 _HELD_BACK_ROWS: Final = 1000
 _HELD_BACK_SHARE: Final = 0.5
 
@@ -52,9 +56,14 @@ class PostgresVacuum(TableAction):
     """Refresh the planner's statistics too (VACUUM ANALYZE)."""
     full: bool = False
     """Rewrite each table and give its space back to the file system (VACUUM FULL). Nobody can use the table
-    meanwhile, and it needs as much free disk space again; needs allowDowntime: true."""
+    meanwhile: needs allowDowntime: true, and freeMebibytes or freeSpace."""
     allow_downtime: bool = False
     """Agree to the tables being unusable while `full: true` rewrites them."""
+    free_mebibytes: Annotated[int | None, Field(ge=1, le=1_073_741_824)] = None
+    """With `full: true`: how much of the volume of the tables is free, in MiB, as you know it. A table that may need
+    more (its size with indexes again, room for sorting, and up to max_wal_size of log) is left alone."""
+    free_space: FreeSpace | None = None
+    """With `full: true`: asks Prometheus how much is free, instead of freeMebibytes."""
     skip_locked: bool = False
     """Leave tables out that cannot be locked at once, instead of waiting for lockTimeout."""
     lock_timeout: Duration = Field(default="5s", validate_default=True)
@@ -69,25 +78,36 @@ class PostgresVacuum(TableAction):
 
     @classmethod
     def rules(cls) -> Sequence[Rule]:
-        """Downtime is agreed to, never slipped into."""
+        """Downtime is agreed to, never slipped into, and the disk does not run full."""
         return (
             {
                 "rule": "!has(self.full) || !self.full || (has(self.allowDowntime) && self.allowDowntime)",
                 "message": _DOWNTIME,
             },
+            {
+                "rule": "!has(self.full) || !self.full || has(self.freeMebibytes) != has(self.freeSpace)",
+                "message": _ROOM,
+            },
         )
 
     @model_validator(mode="after")
-    def _downtime_is_agreed_to(self) -> Self:
+    def _full_is_prepared(self) -> Self:
         if self.full and not self.allow_downtime:
             raise ValueError(_DOWNTIME)
+        if self.full and (self.free_mebibytes is None) == (self.free_space is None):
+            raise ValueError(_ROOM)
         return self
+
+    def connection_names(self) -> Sequence[str]:
+        """The database's, and that of whoever knows the free space."""
+        return [self.connection, *([self.free_space.connection] if self.full and self.free_space else [])]
 
     async def run(self, context: Context) -> Result:
         """Vacuum the tables.
 
         Raises:
             ActionError: the server is a standby, a name matches no table, or a table could not be vacuumed.
+            UncheckableError: how much disk space is free is not known.
         """
         async with session(context, self.connection, lock_timeout=self.lock_timeout) as opened:
             demand_primary(opened, "VACUUM")
@@ -95,7 +115,8 @@ class PostgresVacuum(TableAction):
             chosen = catalogue.matching(self.tables)
             before = await read_statistics(opened, [leaf.oid for leaf in catalogue.leaves(chosen)])
             targets = self._targets(chosen, catalogue, before)
-            attempts = [await self._attempt(opened, table) for table in targets]
+            room = await self._room(context, opened, catalogue.leaves(targets))
+            attempts = [await self._attempt(opened, table, catalogue, room) for table in targets]
             if attempts and opened.version.database_statistics_apart:
                 await opened.connection.execute("VACUUM (ONLY_DATABASE_STATS)")
             treatment = await concluded(opened, attempts, catalogue, before, advanced=self._advanced)
@@ -120,7 +141,14 @@ class PostgresVacuum(TableAction):
             if not self.min_dead_ratio or (rows > 0 and dead / rows >= self.min_dead_ratio)
         ]
 
-    async def _attempt(self, opened: Session, table: Table) -> Attempt:
+    async def _room(self, context: Context, opened: Session, leaves: Sequence[Table]) -> Room | None:
+        """None where nothing is rewritten."""
+        free = self.free_space or self.free_mebibytes
+        return await find_room(context, opened, leaves, free=free) if self.full and leaves and free else None
+
+    async def _attempt(self, opened: Session, table: Table, catalogue: Catalogue, room: Room | None) -> Attempt:
+        if room and (lack := await room.lacks(opened, catalogue.leaves([table]))):
+            return Attempt(table=table, reason=lack)
         statement = self._statement(table, opened.version)
         return await attempt(opened, table, statement, patience=self.lock_timeout, sized=self.full)
 

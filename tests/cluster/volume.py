@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from cluster.server import VOLUMES
@@ -14,15 +15,18 @@ _SIZE: Final = {"storage": "1Gi"}
 
 
 @contextmanager
-def claimed(space: Space, access: ClusterAccess, name: str) -> Iterator[None]:
-    """A PersistentVolumeClaim in a namespace; its content goes when the block ends."""
+def claimed(space: Space, access: ClusterAccess, name: str) -> Iterator[Path | None]:
+    """A PersistentVolumeClaim in a namespace; its content goes when the block ends.
+
+    Yields its directory where that is on this machine.
+    """
     volume = f"{space.name}-{name}"
     claim: dict[str, object] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": _SIZE}}
     if access.home_built:
         claim |= {"storageClassName": "", "volumeName": volume}
     space.make({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": claim})
     if not access.home_built:
-        yield
+        yield None
         return
     # The only node is this machine. `local`, unlike hostPath, makes the directory writable for the Pod's fsGroup.
     directory = Home.from_environment().cluster / "test-volumes" / space.name
@@ -40,7 +44,7 @@ def claimed(space: Space, access: ClusterAccess, name: str) -> Iterator[None]:
     metadata = {"name": volume}
     space.server.create({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": spec})
     try:
-        yield
+        yield directory
     finally:
         space.server.delete(VOLUMES, None, volume)
         shutil.rmtree(directory, ignore_errors=True)

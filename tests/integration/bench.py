@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from integration import postgres, redisserver
+from integration import postgres, redisserver, s3server
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Action, Context, Previous
 from upkeep.domain.order import OrderedStep, RunOrder
@@ -90,6 +90,16 @@ class Bench:
         """Mount the Secret of a restic repository; returns the file with the password."""
         self.secret("repository", password=password)
         return self.credentials / "repository" / "password"
+
+    def storage_secret(self, **changes: str) -> None:
+        """Mount the Secret of the S3 server; a key that is changed to an empty text is left out."""
+        keys = {"accessKeyId": s3server.ACCESS_KEY, "secretAccessKey": s3server.SECRET_KEY, **changes}
+        directory = self.credentials / "storage"
+        directory.mkdir(exist_ok=True)
+        for key, value in keys.items():
+            (directory / key).unlink(missing_ok=True)
+            if value:
+                (directory / key).write_text(value)
 
     @contextmanager
     def small_scratch(self) -> Iterator[None]:

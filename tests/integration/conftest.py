@@ -1,12 +1,14 @@
 """Servers that live as long as the test session, and what a step needs to reach them."""
 
 import itertools
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from integration import postgres, redisserver
+from integration import postgres, redisserver, s3server
 from integration.bench import Bench
 
 _NUMBERS = itertools.count(1)
@@ -42,6 +44,31 @@ def redis_cluster() -> Iterator[list[redisserver.RedisServer]]:
         yield servers
 
 
+@pytest.fixture(scope="session")
+def s3() -> Iterator[s3server.S3Server]:
+    with s3server.running_s3() as server:
+        yield server
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def pod(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A Pod with no credentials but the repository's, in which a server can be started as in any that is not root."""
+    with tempfile.TemporaryDirectory(prefix="upkeep-pod-", ignore_cleanup_errors=True) as name:
+        bench = Bench(Path(name))
+        bench.repository_secret()
+        programs = Path(name) / "programs"
+        programs.mkdir()
+        for program in ("initdb", "postgres"):
+            command = postgres.as_server_user([postgres.programs_directory() / program])
+            (programs / program).write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
+            (programs / program).chmod(0o755)
+        Path(name).chmod(0o755)
+        bench.scratch.chmod(0o777)
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        yield bench
+        assert list(bench.scratch.iterdir()) == [], "something was left behind"

@@ -17,7 +17,8 @@ class Store:
         self._password_file = password_file
 
     @property
-    def _environment(self) -> Mapping[str, str]:
+    def environment(self) -> Mapping[str, str]:
+        """By which restic finds it."""
         return {
             "RESTIC_REPOSITORY": str(self.path),
             "RESTIC_PASSWORD_FILE": str(self._password_file),
@@ -28,7 +29,7 @@ class Store:
     def restic(self, *arguments: str, directory: Path | None = None) -> str:
         """Run restic, in a directory; it must succeed."""
         done = subprocess.run(
-            ["restic", *arguments], env=self._environment, cwd=directory, capture_output=True, text=True, check=False
+            ["restic", *arguments], env=self.environment, cwd=directory, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -43,7 +44,7 @@ class Store:
         """A backup that reads a pipe that nobody closes; at the end of the context it is killed."""
         with subprocess.Popen(
             ["restic", "backup", "--stdin"],
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -55,4 +56,4 @@ class Store:
 
     def locked(self) -> bool:
         """Whether somebody uses the repository, or did when it was killed; half-written files do not lock it."""
-        return any("-tmp-" not in lock.name for lock in (self.path / "locks").iterdir())
+        return any("-tmp-" not in lock.name for lock in (self.path / "locks").glob("*"))

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from integration.bench import Bench
-from integration.postgres import Database, as_server_user, programs_directory
+from integration.postgres import Database
 from integration.resticstore import Store
 from upkeep.actions.backup.dump import DIRECTORY
 from upkeep.actions.backup.postgres import BackupPostgres
@@ -37,25 +37,6 @@ def shop(database: Database, bench: Bench) -> Database:
     )
     bench.connect_postgres(database.server, database=database.name)
     return database
-
-
-@pytest.fixture
-def pod(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """A Pod with no credentials but the repository's, in which a server can be started as in any that is not root."""
-    with tempfile.TemporaryDirectory(prefix="upkeep-pod-", ignore_cleanup_errors=True) as name:
-        bench = Bench(Path(name))
-        bench.repository_secret()
-        programs = Path(name) / "programs"
-        programs.mkdir()
-        for program in ("initdb", "postgres"):
-            command = as_server_user([programs_directory() / program])
-            (programs / program).write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
-            (programs / program).chmod(0o755)
-        Path(name).chmod(0o755)
-        bench.scratch.chmod(0o777)
-        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-        yield bench
-        assert list(bench.scratch.iterdir()) == [], "something was left behind"
 
 
 def repository(store: Store) -> dict[str, object]:

@@ -24,8 +24,8 @@ SAMPLES: Final = sorted((ROOT / "manifests" / "samples").glob("*.yaml"))
 DEMO: Final = ROOT / "manifests" / "demo" / "shop" / "shop.yaml"
 BAD: Final = ROOT / "tests" / "cluster" / "bad"
 SPECS: Final[dict[str, type[Model]]] = {kind.kind: kind.spec for kind in KINDS}
-ISSUED: Final = {"shop-tls"}
-"""Secrets that whoever issues certificates makes."""
+ISSUED: Final = {"shop-tls", "shop-backup-s3"}
+"""Secrets that others make: who issues certificates, and who keeps the buckets."""
 NOW: Final = datetime(2026, 12, 1, tzinfo=UTC)
 
 Object = dict[str, Any]

@@ -6,7 +6,10 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from upkeep.actions.backup.expectation import ValidationQuery
+from upkeep.actions.backup.rate import Rate
+from upkeep.actions.backup.rest import RestLocation
 from upkeep.actions.backup.retention import Retention
+from upkeep.actions.backup.s3 import S3Location
 from upkeep.actions.connections import PostgresTarget, SecretReference
 from upkeep.actions.fields import Duration, LabelName, Model, ObjectName, OneOf, Rule
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone, WindowReferences
@@ -72,11 +75,25 @@ class Repository(OneOf):
     too."""
     volume: RepositoryVolume | None = None
     """A repository on a PersistentVolumeClaim."""
+    s3: S3Location | None = None
+    """A repository in a bucket of Amazon S3, or of a server that speaks its protocol."""
+    rest: RestLocation | None = None
+    """A repository on a REST server of restic."""
+    limit_upload: Rate | None = None
+    """The most that is sent to it, in bytes a second. Left out: no limit."""
+    limit_download: Rate | None = None
+    """The most that is read from it, in bytes a second. Left out: no limit."""
 
     @classmethod
     def alternatives(cls) -> Sequence[str]:
         """Where the repository is."""
-        return ("volume",)
+        return ("volume", "s3", "rest")
+
+    @property
+    def storage_secret(self) -> str | None:
+        """Name of the Secret with the credentials of its server; None where there is none."""
+        server = self.s3 or self.rest
+        return server.secret_ref.name if server and server.secret_ref else None
 
 
 class BackupSchedule(Model):

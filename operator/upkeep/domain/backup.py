@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from upkeep.actions.contract import Outcome
 from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, BackupScheduleStatus, BackupSpec, BackupStatus
 from upkeep.api.status import OccurrenceRecord, Trigger
 from upkeep.domain.account import Cause, Reason, missed, record, records
@@ -95,6 +96,14 @@ class _Plan:
         """The run for whose end everything else waits."""
         running = [*(run.name for run in self.snapshot.runs if run.active), *(start.name for start in self.starts)]
         return running[0] if running else None
+
+    @property
+    def departed(self) -> Sequence[str]:
+        """The Jobs that have ended, the latest first: their Pods have gone before, and use the repository no more."""
+        ended = sorted((run for run in self.snapshot.runs if not run.active), key=lambda run: run.created, reverse=True)
+        sure = {*Outcome} - {Outcome.UNKNOWN}
+        known = (record.job for record in self.status.history if record.job and record.outcome in sure)
+        return list(dict.fromkeys([*(run.name for run in ended), *known]))
 
     def held(self, schedule: str) -> bool:
         """Whether it waits for a run: for the end of one, and the removal also for what one proved that has ended."""
@@ -219,7 +228,7 @@ class _Plan:
             owner=owner,
             name=run_name(owner.name, owner.uid, occasion),
             occasion=occasion,
-            work=backup_work(owner, spec, occasion.schedule, verified=verified),
+            work=backup_work(owner, spec, occasion.schedule, verified=verified, departed=self.departed),
         )
         event = Announce(type=EventType.NORMAL, reason="RunStarted", message=f"{start.name}: {occasion.schedule}")
         return replace(self, starts=(*self.starts, start), events=(*self.events, event))

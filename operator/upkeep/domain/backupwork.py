@@ -4,15 +4,17 @@ A Job gets only what it needs. The restore test runs what was in a database, so 
 source, and a repository that it can only read.
 """
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
 from upkeep.actions.backup.integrity import BackupIntegrity
 from upkeep.actions.backup.postgres import BackupPostgres
 from upkeep.actions.backup.prune import BackupPrune
-from upkeep.actions.backup.repository import Repository
+from upkeep.actions.backup.repository import MAX_DEPARTED, Repository
 from upkeep.actions.backup.restoretest import BackupRestoreTest
 from upkeep.actions.backup.retention import ScheduleRetention
+from upkeep.actions.backup.storage import STORAGE_NAME
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Action
 from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, BackupSpec, LastVerified
@@ -28,7 +30,9 @@ MOUNT: Final = "/var/run/upkeep/repository"
 _MEMORY: Final = "1Gi"
 
 
-def backup_work(owner: Identity, spec: BackupSpec, schedule: str, *, verified: LastVerified | None) -> Work:
+def backup_work(
+    owner: Identity, spec: BackupSpec, schedule: str, *, verified: LastVerified | None, departed: Sequence[str] = ()
+) -> Work:
     """The work of one schedule of a policy, of its integrity check, of its restore test, or of the removal.
 
     Args:
@@ -36,14 +40,17 @@ def backup_work(owner: Identity, spec: BackupSpec, schedule: str, *, verified: L
         spec: what it says.
         schedule: name of the schedule, or the name under which one of the others stands beside them.
         verified: the last restore test that was passed, of which the removal keeps the snapshot.
+        departed: names of Jobs of the policy that have ended.
     """
     volume, test = spec.repository.volume, spec.verify.restore_test
     connections: list[Connection] = []
     secrets = {REPOSITORY: spec.repository.password_secret_ref.name}
+    if spec.repository.storage_secret:
+        secrets |= {STORAGE_NAME: spec.repository.storage_secret}
     if schedule not in {INTEGRITY, RESTORE_TEST, PRUNE} and spec.source.postgres:
         connections = [Connection(name=SOURCE, postgres=spec.source.postgres)]
         secrets |= {SOURCE: spec.source.postgres.secret_ref.name}
-    action = _action(owner, spec, schedule, verified)
+    action = _action(owner, spec, schedule, verified, _repository(spec, departed))
     step = OrderedStep(name=schedule, action_name=type(action).action_name, action=action)
     return Work(
         content=RunOrder(owner=str(owner), timeout=spec.timeout, steps=[step], connections=connections),
@@ -56,10 +63,23 @@ def backup_work(owner: Identity, spec: BackupSpec, schedule: str, *, verified: L
     )
 
 
-def _action(owner: Identity, spec: BackupSpec, schedule: str, verified: LastVerified | None) -> Action:
-    volume, policy = spec.repository.volume, f"{owner.namespace}/{owner.name}"
-    path = str(PurePosixPath(MOUNT, volume.path)) if volume else MOUNT
-    repository = Repository(path=path, password_secret_ref=spec.repository.password_secret_ref)
+def _repository(spec: BackupSpec, departed: Sequence[str]) -> Repository:
+    declared = spec.repository
+    return Repository(
+        path=str(PurePosixPath(MOUNT, declared.volume.path)) if declared.volume else None,
+        s3=declared.s3,
+        rest=declared.rest,
+        password_secret_ref=declared.password_secret_ref,
+        limit_upload=declared.limit_upload,
+        limit_download=declared.limit_download,
+        departed=list(departed)[:MAX_DEPARTED],
+    )
+
+
+def _action(
+    owner: Identity, spec: BackupSpec, schedule: str, verified: LastVerified | None, repository: Repository
+) -> Action:
+    policy = f"{owner.namespace}/{owner.name}"
     check, test = spec.verify.integrity, spec.verify.restore_test
     if schedule == INTEGRITY:
         return BackupIntegrity(repository=repository, read_data_subset=check.read_data_subset if check else "5%")

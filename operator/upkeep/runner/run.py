@@ -134,7 +134,7 @@ class _Run:
             return _failed(_STOPPED)
         except Exception as error:  # noqa: BLE001 - whatever an action raises is its step's outcome, never a crash
             if timer.expired():
-                return _timed_out(step.timeout if own < self.deadline else None, self.order.timeout)
+                return _timed_out(step.timeout if own < self.deadline else None, self.order.timeout, error)
             return _raised(error, step)
 
 
@@ -149,10 +149,15 @@ def _raised(error: Exception, step: OrderedStep) -> Result:
             return _failed(f"unexpected {type(error).__name__}: {error} (the log has the traceback)")
 
 
-def _timed_out(of_step: timedelta | None, of_run: timedelta) -> Result:
+def _timed_out(of_step: timedelta | None, of_run: timedelta, error: Exception) -> Result:
+    """A step that took too long, with what it was hindered by, where it left a note of that."""
+    notes = getattr(error.__cause__, "__notes__", ())
+    hindrance = f" ({'; '.join(notes)})" if notes else ""
     if of_step is not None:
-        return _failed(f"timed out after {format_duration(of_step)}: give the step a longer timeout")
-    return _failed(f"timed out after {format_duration(of_run)}, the whole run's time: give it a longer timeout")
+        return _failed(f"timed out after {format_duration(of_step)}{hindrance}: give the step a longer timeout")
+    return _failed(
+        f"timed out after {format_duration(of_run)}{hindrance}, the whole run's time: give it a longer timeout"
+    )
 
 
 def _failed(message: str) -> Result:

@@ -7,6 +7,10 @@ import pytest
 
 from unit.domain.backupworld import BackupWorld
 from unit.domain.cluster import BAD, GOOD, at, minutes, said
+from upkeep.actions.backup.postgres import BackupPostgres
+from upkeep.actions.backup.repository import Repository
+from upkeep.actions.backup.restoretest import BackupRestoreTest
+from upkeep.domain.decision import StartRun
 from upkeep.domain.order import RunOrder
 
 DAILY: Final = {"name": "daily", "schedule": "30 2 * * *"}
@@ -391,6 +395,48 @@ class TestRestores:
         ((_, start),) = world.started
         assert not start.work.only_reads
         assert set(start.work.secrets) == {"repository", "source"}
+
+    def test_in_a_bucket_it_needs_the_keys_of_the_bucket_and_no_volume(self) -> None:
+        s3 = {"endpoint": "http://minio:9000", "bucket": "backups", "secretRef": {"name": "keys"}}
+        repository = {"passwordSecretRef": {"name": "repository"}, "s3": s3, "limitUpload": "2Mi"}
+        world = BackupWorld(now=at("02:50"), spec={"schedules": [DAILY], **TEST, "repository": repository})
+
+        world.wait(minutes(11))
+
+        ((_, start),) = world.started
+        assert start.work.secrets == {"repository": "repository", "storage": "keys"}
+        assert start.work.claims == {}
+        (found,) = _repositories(start)
+        assert found.s3
+        assert (found.path, found.s3.bucket, found.limit_upload) == (None, "backups", "2Mi")
+
+    def test_it_knows_the_jobs_that_have_ended_also_those_that_are_gone(self) -> None:
+        world = BackupWorld(now=at("00:50"), spec={"successfulRunsHistoryLimit": 0})
+
+        world.wait(minutes(130))
+
+        names = [start.name for _, start in world.started]
+        assert [set(_repositories(start)[0].departed) for _, start in world.started] == [
+            set(),
+            {names[0]},
+            {*names[:2]},
+        ]
+
+    def test_a_job_that_vanished_may_have_left_a_pod_that_is_still_there(self) -> None:
+        world = BackupWorld(now=at("00:50"), takes={"hourly": None})
+        world.wait(minutes(15))
+        world.jobs.delete(world.started[0][1].name)
+
+        world.wait(minutes(60))
+
+        assert [list(_repositories(start)[0].departed) for _, start in world.started] == [[], []]
+
+
+def _repositories(start: StartRun) -> list[Repository]:
+    """The repositories of the steps of a run."""
+    assert isinstance(start.work.content, RunOrder)
+    actions = [step.action for step in start.work.content.steps]
+    return [action.repository for action in actions if isinstance(action, BackupPostgres | BackupRestoreTest)]
 
 
 def verdict(world: BackupWorld) -> tuple[str, str]:

@@ -7,12 +7,12 @@ class DamagedError(ActionError):
     """The repository does not pass its check, or gives back something else than what was put into it."""
 
 
-def damage_finding(check_id: str, path: str) -> Finding:
-    """What is told of a damaged repository in this directory."""
+def damage_finding(check_id: str, repository: str) -> Finding:
+    """What is told of a damaged repository."""
     return Finding(
         check_id=check_id,
         severity=Severity.CRITICAL,
-        object=path,
+        object=repository,
         observed=1,
         threshold=1,
         unit="",

@@ -34,14 +34,14 @@ class BackupIntegrity(Action):
         try:
             await restic.check(read_data_subset=None if self.read_data_subset == "0%" else self.read_data_subset)
         except DamagedError as error:
-            finding = damage_finding("backup.integrity", self.repository.path)
+            finding = damage_finding("backup.integrity", restic.name)
             return Result(outcome=Outcome.FAILED, message=str(error), findings=[finding])
         count = await restic.snapshots()
         if not count:
-            message = f"repository {restic.path} is intact, but it has no snapshots yet"
+            message = f"repository {restic.name} is intact, but it has no snapshots yet"
             return Result(outcome=Outcome.UNKNOWN, message=message, metrics={"snapshots": 0})
         message = (
-            f"repository {restic.path} is intact: {count} snapshot{'' if count == 1 else 's'}, "
+            f"repository {restic.name} is intact: {count} snapshot{'' if count == 1 else 's'}, "
             f"{self.read_data_subset} of the data read back"
         )
         return Result(outcome=Outcome.OK, message=message, metrics={"snapshots": count})

@@ -58,7 +58,7 @@ class BackupPostgres(Action):
             size = await restic.size()
         if snapshot.bytes < dump.bytes:
             msg = (
-                f"snapshot {snapshot.identifier} in repository {restic.path} has {snapshot.bytes} of {dump.bytes} "
+                f"snapshot {snapshot.identifier} in repository {restic.name} has {snapshot.bytes} of {dump.bytes} "
                 "bytes: it is not whole, run the backup again"
             )
             raise ActionError(msg)

@@ -7,6 +7,7 @@ be read by everybody on the node.
 import asyncio
 import os
 import signal
+from asyncio import StreamReader
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +18,8 @@ from typing import Final
 from upkeep.actions.contract import ActionError
 
 _STOP_SECONDS: Final = 5.0
+_PIECE: Final = 64 * 1024
+_QUOTED: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +30,13 @@ class Finished:
         code: its exit code; negative: the signal that ended it.
         output: what it wrote to standard output.
         errors: what it wrote to standard error.
+        waited: for how many seconds others had to be waited for before it could run.
     """
 
     code: int
     output: str
     errors: str
+    waited: float = 0.0
 
     @property
     def complaint(self) -> str:
@@ -43,6 +48,8 @@ class Finished:
 
 async def run(arguments: Sequence[str], *, environment: Mapping[str, str], directory: Path) -> Finished:
     """Run a program to its end. Cancelled, it gets SIGINT, on which restic unlocks and pg_dump cancels its query.
+
+    What it complained of last then stands in a note of the CancelledError: that may be why it took too long.
 
     Args:
         arguments: the program and its arguments.
@@ -63,10 +70,13 @@ async def run(arguments: Sequence[str], *, environment: Mapping[str, str], direc
         )
     except FileNotFoundError:
         raise _missing(arguments[0]) from None
+    output, errors = bytearray(), bytearray()
     try:
-        output, errors = await process.communicate()
-    except asyncio.CancelledError:
+        await asyncio.gather(_heard(process.stdout, output), _heard(process.stderr, errors), process.wait())
+    except asyncio.CancelledError as stopped:
         await _stop(process, signal.SIGINT)
+        if said := errors.decode(errors="replace").strip().splitlines():
+            stopped.add_note(f"{arguments[0]} said: {said[-1].strip()[:_QUOTED]}")
         raise
     return Finished(
         code=process.returncode or 0,
@@ -107,6 +117,11 @@ async def serving(
         yield process
     finally:
         await _stop(process, stop)
+
+
+async def _heard(stream: StreamReader | None, said: bytearray) -> None:
+    while stream and (piece := await stream.read(_PIECE)):
+        said += piece
 
 
 def _surroundings(directory: Path) -> dict[str, str]:

@@ -66,7 +66,7 @@ class BackupPrune(Action):
             return await self._remove(restic, plan)
         except DamagedError as error:
             message = f"{error}: nothing is removed from it"
-            finding = damage_finding("backup.prune", self.repository.path)
+            finding = damage_finding("backup.prune", restic.name)
             return Result(outcome=Outcome.FAILED, message=message, findings=[finding])
 
     async def _plan(self, restic: Restic) -> "_Plan":
@@ -76,7 +76,7 @@ class BackupPrune(Action):
         ahead = next((each for each in mine if each.time > early), None)
         if ahead:
             msg = (
-                f"snapshot {ahead.name} in repository {restic.path} is dated {ahead.time:%Y-%m-%d}, which is in the "
+                f"snapshot {ahead.name} in repository {restic.name} is dated {ahead.time:%Y-%m-%d}, which is in the "
                 "future, so that all others look old: set the clocks of the nodes, then remove it (restic forget)"
             )
             raise ActionError(msg)
@@ -112,7 +112,7 @@ class BackupPrune(Action):
         lost = [each.name for each in plan.mine if each not in going and each.identifier not in left]
         if stayed or lost:
             what = f"{', '.join(stayed[:3])} could not be removed" if stayed else f"{', '.join(lost[:3])} is gone"
-            msg = f"repository {restic.path}: {what}: somebody else changes it: run this again when nobody does"
+            msg = f"repository {restic.name}: {what}: somebody else changes it: run this again when nobody does"
             raise ActionError(msg)
         size = await restic.size()
         freed = max(0, before - size)

@@ -1,72 +1,94 @@
 """The restic repository: made on first use, written to, checked; every failure says what happened to what.
 
 It must never make a new repository over the remains of an old one, and never take a partial backup for a whole one.
-Exit codes are those of restic's documentation ("Scripting"): 3 partial, 10 no repository, 11 locked, 12 wrong
-password; restic before 0.17 answers 1 instead of the last three and is understood by its words.
 """
 
 import asyncio
 import json
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import Field
 
+from upkeep.actions.backup.complaint import LOCKED, NO_REPOSITORY, NO_SPACE, Complaint, documents, meaning
+from upkeep.actions.backup.creation import Creation, step_back
 from upkeep.actions.backup.damage import DamagedError
+from upkeep.actions.backup.lock import Departed
 from upkeep.actions.backup.process import Finished, run
+from upkeep.actions.backup.rate import Rate, rate_in_kib
+from upkeep.actions.backup.rest import RestLocation, RestServer
+from upkeep.actions.backup.s3 import Bucket, S3Location
 from upkeep.actions.backup.snapshot import Snapshot, Stored
+from upkeep.actions.backup.storage import Storage, Volume
 from upkeep.actions.connections import SecretReference
 from upkeep.actions.contract import ActionError, Context
-from upkeep.actions.fields import Model
+from upkeep.actions.fields import OneOf
 
 CREDENTIALS_NAME: Final = "repository"
 """The sub-directory of the credentials in which the repository's Secret is mounted."""
 REPOSITORY_BYTES: Final = "repository_bytes"
 """What those who write to it measure: its size afterwards."""
 
+
+MAX_DEPARTED: Final = 32
+
 _PASSWORD_KEY: Final = "password"  # noqa: S105 - the name of the key, not a password
 _CACHE: Final = "restic-cache"
-_NO_REPOSITORY: Final = 10
-_LOCKED: Final = 11
-_WRONG_PASSWORD: Final = 12
-_LOCK_WORDS: Final = "repository is already locked"
-_WORDS: Final = (
-    ("Is there a repository at the following location", _NO_REPOSITORY),
-    (_LOCK_WORDS, _LOCKED),
-    ("wrong password or no key found", _WRONG_PASSWORD),
-)
-_NO_SPACE: Final = "no space left"
-_SURROUNDINGS: Final = (
-    (_NO_SPACE, "the volume is full: enlarge it"),
-    ("permission denied", _MOUNT := "check that the volume is mounted writable and its fsGroup fits the Pod"),
-    ("read-only file system", _MOUNT),
-)
 _UNREADABLE_SNAPSHOT: Final = ("could not load snapshot", 'Ignoring "')
 """restic, before 0.15 and since, leaves such a snapshot out of its list, and ends well."""
 _ONLY_READING: Final = ("--no-lock", "--no-cache")
-_PARTS: Final = ("config", "data", "index", "keys", "snapshots")
+_LOCKS: Final = "locks/"
+_CHANGING: Final = ("index/", "snapshots/")
 _STATUS_LINES_PER_SECOND: Final = "0.02"
 _UNLOCK_SECONDS: Final = 10.0
-_LONGEST_PATIENCE: Final = 600.0
-_PATIENT_PART: Final = 0.1
-"""Of the time that a step has, how much it may wait for locks of others."""
+_PATIENT_PART: Final = 0.5
+"""Of the time that a step has, how much it may wait for others."""
 _RETRY_SECONDS: Final = 1.0
 _LONGEST_RETRY_SECONDS: Final = 20.0
 _BINARY_STEP: Final = 1024
 
+_LOGGER: Final = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
-class Repository(Model):
+
+class Repository(OneOf):
     """Where backups are kept."""
 
-    path: Annotated[str, Field(max_length=4096, pattern=r"^/")]
+    path: Annotated[str | None, Field(max_length=4096, pattern=r"^/")] = None
     """Directory of the repository on a mounted volume."""
+    s3: S3Location | None = None
+    """A bucket."""
+    rest: RestLocation | None = None
+    """A REST server."""
     password_secret_ref: SecretReference | None = None
     """The Secret whose key `password` is mounted, named in messages."""
+    limit_upload: Rate | None = None
+    """The most bytes a second that are sent to it."""
+    limit_download: Rate | None = None
+    """The most bytes a second that are read from it."""
+    departed: Annotated[list[str], Field(max_length=MAX_DEPARTED)] = Field(default_factory=list)
+    """Jobs whose Pods are gone: locks that they left may be removed."""
+
+    @classmethod
+    def alternatives(cls) -> Sequence[str]:
+        """Where it is."""
+        return ("path", "s3", "rest")
+
+    def storage(self, context: Context) -> Storage:
+        """The place, with its credentials.
+
+        Raises:
+            ActionError: they are missing.
+        """
+        if self.s3:
+            return Bucket(self.s3, context)
+        return RestServer(self.rest, context) if self.rest else Volume(Path(self.path or "/"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,41 +96,53 @@ class Restic:
     """restic, pointed at one repository.
 
     Attributes:
-        path: directory of the repository.
+        storage: where it is.
         password_file: the mounted file with its password.
         secret: name of the Secret, for messages.
         scratch: writable directory for the cache and temporary files; relative paths start here.
+        limits: options that limit its bandwidth.
+        departed: whose locks may be removed.
         only_reads: it may not write, not even a lock, and believes nothing but the repository itself: no cache.
-        patience: seconds that it waits for those who have locked the repository.
+        patient_until: until when, by the monotonic clock, it waits for others who use the repository.
     """
 
-    path: Path
+    storage: Storage
     password_file: Path
     secret: str
     scratch: Path
+    limits: Sequence[str] = ()
+    departed: Departed = field(default_factory=Departed)
     only_reads: bool = False
-    patience: float = 0.0
+    patient_until: float = 0.0
 
     @classmethod
     def of(cls, repository: Repository, context: Context, *, only_reads: bool = False) -> "Restic":
-        """Find the password.
+        """Find the password, and the credentials of where the repository is.
 
         Raises:
-            ActionError: the Secret or its key `password` is missing.
+            ActionError: a Secret or one of its keys is missing.
         """
         reference = repository.password_secret_ref
         secret = reference.name if reference else CREDENTIALS_NAME
         password_file = context.secret_file(CREDENTIALS_NAME, _PASSWORD_KEY, holder="the repository", secret=secret)
         if not only_reads:
             (context.scratch / _CACHE).mkdir(parents=True, exist_ok=True)
+        limits = {"upload": repository.limit_upload, "download": repository.limit_download}
         return cls(
-            path=Path(repository.path),
+            storage=repository.storage(context),
             password_file=password_file,
             secret=secret,
             scratch=context.scratch,
+            limits=[f"--limit-{name}={rate_in_kib(rate)}" for name, rate in limits.items() if rate],
+            departed=Departed(repository.departed),
             only_reads=only_reads,
-            patience=min(_LONGEST_PATIENCE, context.remaining * _PATIENT_PART),
+            patient_until=time.monotonic() + context.remaining * _PATIENT_PART,
         )
+
+    @property
+    def name(self) -> str:
+        """How messages call the repository."""
+        return self.storage.name
 
     async def ensure(self) -> bool:
         """Open the repository, or make it where there is none yet; True if it was made.
@@ -116,19 +150,21 @@ class Restic:
         Raises:
             ActionError: it cannot be opened or made, or only remains of one are there.
         """
-        finished = await self._unlocked(["cat", "config"])
-        if _meaning(finished) != _NO_REPOSITORY:
-            self._judge("open", finished)
-            return False
-        remains = self._remains()
-        if remains:
-            msg = (
-                f"repository {self.path} has {', '.join(remains)} but no config: it is damaged; restore its config "
-                "file from a copy, or name another path"
-            )
-            raise ActionError(msg)
-        await self._demand("create", ["init"])
-        return True
+        while True:
+            finished = await self._unlocked(["cat", "config"])
+            if meaning(finished) != NO_REPOSITORY:
+                await self._judge("open", finished)
+                return False
+            async with Creation(self.storage, self.departed).alone() as leftovers:
+                if leftovers is not None:
+                    for name in leftovers:
+                        await self.storage.remove(name)
+                    await self._demand("create", ["init"])
+                    return True
+            await step_back()
+            if time.monotonic() > self.patient_until:
+                msg = f"cannot create repository {self.name}: somebody else is creating it: run this again"
+                raise ActionError(msg)
 
     async def backup(self, path: str, *, host: str, tags: Sequence[str]) -> Snapshot:
         """Back up a directory, relative to `scratch`.
@@ -138,9 +174,9 @@ class Restic:
         """
         tagging = [f"--tag={tag}" for tag in tags]
         finished = await self._demand("back up into", ["backup", f"--host={host}", *tagging, "--", path])
-        summaries = [line for line in _documents(finished.output) if line.get("message_type") == "summary"]
+        summaries = [line for line in documents(finished.output) if line.get("message_type") == "summary"]
         if not summaries or not summaries[-1].get("snapshot_id"):
-            msg = f"cannot back up into repository {self.path}: restic named no snapshot: look into the log"
+            msg = f"cannot back up into repository {self.name}: restic named no snapshot: look into the log"
             raise ActionError(msg)
         summary = summaries[-1]
         return Snapshot(
@@ -176,7 +212,7 @@ class Restic:
             DamagedError: a snapshot cannot be read: it might have been one of them.
             ActionError: the repository cannot be opened.
         """
-        found = await self._listed(["snapshots", f"--host={host}", f"--tag={tag}"])
+        found = await self._undisturbed(lambda: self._listed(["snapshots", f"--host={host}", f"--tag={tag}"]))
         return [
             Stored(
                 identifier=str(each["id"]),
@@ -214,11 +250,15 @@ class Restic:
             ActionError: it could not be done: no room, or the repository cannot be opened.
         """
         finished = await self._unlocked(["prune"])
-        self._judge("prune", finished, damage=True)
+        await self._judge("prune", finished, damage=True)
 
     async def size(self) -> int:
-        """Bytes of all files of the repository; files that vanish meanwhile do not count."""
-        return await asyncio.to_thread(_size, self.path)
+        """Bytes of all files of the repository.
+
+        Raises:
+            ActionError: they cannot be listed.
+        """
+        return sum(file.bytes for file in (await self.storage.files()).values())
 
     async def restore(self, snapshot: Stored, target: Path) -> None:
         """Bring all files of a snapshot back, and read them again to compare them with the repository.
@@ -227,11 +267,14 @@ class Restic:
             DamagedError: the repository does not give all of them back as they were.
             ActionError: they could not be restored: no room, or the repository cannot be opened.
         """
+        await self._undisturbed(lambda: self._restore(snapshot, target))
+
+    async def _restore(self, snapshot: Stored, target: Path) -> None:
         finished = await self._unlocked(["restore", snapshot.identifier, f"--target={target}", "--verify"])
-        if finished.code and _NO_SPACE in finished.errors:
-            msg = f"cannot restore from repository {self.path}: the scratch volume is full: raise scratchSize"
+        if finished.code and NO_SPACE in finished.errors:
+            msg = f"cannot restore from repository {self.name}: the scratch volume is full: raise scratchSize"
             raise ActionError(msg)
-        self._judge("restore from", finished, damage=True)
+        await self._judge("restore from", finished, damage=True)
 
     async def check(self, *, read_data_subset: str | None) -> None:
         """Check the structure, and read back a part of the data.
@@ -245,20 +288,20 @@ class Restic:
         """
         reading = [f"--read-data-subset={read_data_subset}"] if read_data_subset else []
         finished = await self._unlocked(["check", *reading])
-        self._judge("check", finished, damage=True)
+        await self._judge("check", finished, damage=True)
 
     async def _listed(self, arguments: Sequence[str]) -> Sequence[dict[str, Any]]:
         """The documents of a list of which nothing is left out."""
         finished = await self._unlocked(arguments)
         if any(words in finished.errors for words in _UNREADABLE_SNAPSHOT):
             raise self._damaged(finished)
-        self._judge("list", finished, damage=True)
+        await self._judge("list", finished, damage=True)
         found: Sequence[dict[str, Any]] = json.loads(finished.output.strip() or "[]") or []
         return found
 
     async def _demand(self, doing: str, arguments: Sequence[str]) -> Finished:
         finished = await self._unlocked(arguments)
-        self._judge(doing, finished)
+        await self._judge(doing, finished)
         return finished
 
     async def _unlocked(self, arguments: Sequence[str]) -> Finished:
@@ -274,62 +317,79 @@ class Restic:
             raise
 
     async def _waiting(self, arguments: Sequence[str]) -> Finished:
-        end, pause = time.monotonic() + self.patience, _RETRY_SECONDS
         finished = await self._run(arguments)
-        if _meaning(finished) != _LOCKED:
+        if meaning(finished) != LOCKED:
             return finished
+        began, pause = time.monotonic(), _RETRY_SECONDS
         while True:
-            await self._run(["unlock"])
+            await self._unlock()
             finished = await self._run(arguments)
-            if _meaning(finished) != _LOCKED or time.monotonic() + pause > end:
-                return finished
+            over = time.monotonic() + pause > self.patient_until
+            if meaning(finished) != LOCKED or over:
+                return replace(finished, waited=time.monotonic() - began)
+            if pause == _RETRY_SECONDS:
+                words = Complaint(finished=finished, storage=self.storage).words
+                _LOGGER.info("waiting for repository %s: %s", self.name, words)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
 
-    async def _run(self, arguments: Sequence[str]) -> Finished:
-        return await run(
-            ["restic", "--json", *(_ONLY_READING if self.only_reads else ()), *arguments],
-            environment={
-                "RESTIC_REPOSITORY": str(self.path),
-                "RESTIC_PASSWORD_FILE": str(self.password_file),
-                "RESTIC_CACHE_DIR": str(self.scratch / _CACHE),
-                "RESTIC_PROGRESS_FPS": _STATUS_LINES_PER_SECOND,
-            },
-            directory=self.scratch,
-        )
-
-    def _judge(self, doing: str, finished: Finished, *, damage: bool = False) -> None:
-        """Raise what it means that restic failed; with `damage`, what nothing else explains is a damaged repository."""
-        meaning = _meaning(finished)
-        if meaning == 0:
+    async def _unlock(self) -> None:
+        """Remove the locks of those who are gone: by restic's own judgement, and those of Pods known to be."""
+        await self._run(["unlock"])
+        if not self.departed.jobs:
             return
-        complaint = _complaint(finished)
-        explained = meaning in {_LOCKED, _WRONG_PASSWORD} or any(words in finished.errors for words, _ in _SURROUNDINGS)
-        explained = explained or meaning < 0  # a signal ended it: that says nothing about the repository
-        if damage and not explained and (meaning != _NO_REPOSITORY or self._remains()):
+        for name in await self.storage.files(_LOCKS):
+            shown = await self._run(["cat", "lock", name.removeprefix(_LOCKS), "--no-lock"])
+            lock = json.loads(shown.output) if not shown.code else {}
+            if self.departed.left(lock):
+                await self.storage.remove(name)
+                _LOGGER.info("removed the lock that Pod %s left on repository %s", lock["hostname"], self.name)
+
+    async def _run(self, arguments: Sequence[str]) -> Finished:
+        await self.storage.probe()
+        reading = _ONLY_READING if self.only_reads else ()
+        with self.storage.credentials(self.scratch) as found:
+            return await run(
+                ["restic", "--json", *self.limits, *self.storage.options, *reading, *arguments],
+                environment={
+                    **found,
+                    "RESTIC_PASSWORD_FILE": str(self.password_file),
+                    "RESTIC_CACHE_DIR": str(self.scratch / _CACHE),
+                    "RESTIC_PROGRESS_FPS": _STATUS_LINES_PER_SECOND,
+                },
+                directory=self.scratch,
+            )
+
+    async def _judge(self, doing: str, finished: Finished, *, damage: bool = False) -> None:
+        """Raise what it means that restic failed; with `damage`, what nothing else explains is a damaged repository."""
+        complaint = Complaint(finished=finished, storage=self.storage)
+        if complaint.meaning == 0:
+            return
+        if damage and not complaint.explained and (complaint.meaning != NO_REPOSITORY or await self.storage.files()):
             raise self._damaged(finished)
-        match meaning:
-            case 3:
-                advice = f"only a part was backed up: {complaint}: the snapshot is not complete, run it again"
-            case 10:
-                advice = "there is no repository: the first backup makes it; check the volume and path"
-            case 11:
-                advice = f"{complaint}: wait until the other run has ended, then run this again"
-            case 12:
-                advice = f"wrong password (or a damaged key file): check the Secret {self.secret!r}"
-            case _ if meaning < 0:
-                advice = f"signal {-meaning} ended restic, by a lack of memory or by somebody: run it again"
-            case _:
-                advice = f"{complaint}: {_remedy(finished.errors)}"
-        msg = f"cannot {doing} repository {self.path}: {advice}"
+        msg = f"cannot {doing} repository {self.name}: {complaint.advice(secret=self.secret)}"
         raise ActionError(msg)
 
     def _damaged(self, finished: Finished) -> DamagedError:
         lines = [line.strip() for line in finished.errors.splitlines() if line.strip()]
-        return DamagedError(f"repository {self.path} is damaged: {'; '.join(lines[:3])[:300] or finished.complaint}")
+        return DamagedError(f"repository {self.name} is damaged: {'; '.join(lines[:3])[:300] or finished.complaint}")
 
-    def _remains(self) -> list[str]:
-        return [part for part in _PARTS if (self.path / part).exists()]
+    async def _undisturbed(self, work: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Do what reads without a lock; where it finds damage and somebody changed the repository meanwhile, again."""
+        if not self.only_reads:
+            return await work()
+        while True:
+            before = await self._content()
+            try:
+                return await work()
+            except DamagedError:
+                if await self._content() == before or time.monotonic() > self.patient_until:
+                    raise
+            _LOGGER.info("repository %s was changed by somebody else meanwhile: reading it again", self.name)
+
+    async def _content(self) -> set[str]:
+        """What changes when somebody writes to the repository or removes something."""
+        return {name for part in _CHANGING for name in await self.storage.files(part)}
 
 
 def readable_size(size: float) -> str:
@@ -339,44 +399,3 @@ def readable_size(size: float) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= _BINARY_STEP
     return f"{size:.1f} TiB"
-
-
-def _size(directory: Path) -> int:
-    total = 0
-    for path in directory.rglob("*"):
-        with suppress(OSError):
-            total += path.lstat().st_size if path.is_file() else 0
-    return total
-
-
-def _meaning(finished: Finished) -> int:
-    """The exit code as restic 0.17 and later would give it."""
-    if finished.code != 1:
-        return finished.code
-    return next((code for words, code in _WORDS if words in finished.errors), 1)
-
-
-def _complaint(finished: Finished) -> str:
-    """What restic says was wrong; with --json newer versions say it as a document."""
-    messages = [
-        str(document["message"])
-        for document in _documents(finished.errors)
-        if document.get("message_type") == "exit_error"
-    ]
-    locks = [line for line in finished.errors.splitlines() if _LOCK_WORDS in line]
-    return next((line.removeprefix("Fatal: ") for line in [*messages, *locks]), finished.complaint)
-
-
-def _remedy(errors: str) -> str:
-    return next((advice for words, advice in _SURROUNDINGS if words in errors), "look into the log and the volume")
-
-
-def _documents(text: str) -> list[dict[str, Any]]:
-    found = []
-    for line in text.splitlines():
-        if line.startswith("{"):
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                continue
-    return found

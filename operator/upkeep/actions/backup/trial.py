@@ -81,7 +81,7 @@ class RestoreTrial(Action):
         try:
             snapshot = await restic.latest(host=self.policy, tag=f"policy={self.policy}")
             if snapshot is None:
-                message = f"repository {restic.path} has no snapshot of {self.policy} yet: make a backup first"
+                message = f"repository {restic.name} has no snapshot of {self.policy} yet: make a backup first"
                 return Result(outcome=Outcome.UNKNOWN, message=message)
             age = max(0.0, (datetime.now(UTC) - snapshot.time).total_seconds())
             begun = time.monotonic()

@@ -49,6 +49,7 @@ def _tasks(sample: str) -> dict[str, Object]:
     ("sample", "name", "told"),
     [
         ("task-postgres-health", "database-health", {"ready": "ok", "slow-queries": "ok", "closed-databases": "ok"}),
+        ("task-postgres-report", "database-monthly", {"report": "ok"}),
         ("task-postgres-long-queries", "long-queries", {"cancel": "ok"}),
         ("task-postgres-purge", "old-orders", {"purge": "ok", "vacuum": "changed"}),
         ("task-postgres-full", "shrink-orders", {"shrink": "changed"}),
@@ -68,3 +69,17 @@ def test_a_sample_does_its_work(shop: Space, sample: str, name: str, told: dict[
     outcomes = {step["name"]: step["outcome"] for step in run["steps"]}
     assert told.items() <= outcomes.items(), run["message"]
     assert "failed" not in outcomes.values()
+
+
+def test_a_report_tells_what_has_changed_since_the_last_one(shop: Space) -> None:
+    shop.make(moved(_tasks("task-postgres-report")["database-weekly"], shop.name))
+    messages = []
+    for token in ("first", "second"):
+        shop.run_now("database-weekly", token)
+        ended = shop.ended_run("database-weekly", token=token, seconds=PATIENCE)
+        messages.append(ended["lastRun"]["message"])
+
+    assert "changes are told from the next one on" in messages[0]
+    assert "statements took " in messages[1]
+    (memory,) = ended["memory"]
+    assert (memory["step"], memory["action"]) == ("report", "postgresReport")

@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -145,6 +145,14 @@ class Bench:
     async def report(self, *actions: Action, seconds: float = 60) -> RunReport:
         """Run the actions as the runner does."""
         return await execute(self.order(*actions, seconds=seconds), credentials=self.credentials, scratch=self.scratch)
+
+    async def next_report(self, action: Action, last: RunReport, *, seconds: float = 60) -> RunReport:
+        """Run the action as the next run of its task does: with what its last report has left."""
+        order = self.order(action, seconds=seconds)
+        left = Previous(time=datetime.now(UTC), values=last.steps[0].memory)
+        steps = [step.model_copy(update={"previous": left}) for step in order.steps]
+        order = RunOrder.decode(order.model_copy(update={"steps": steps}).encode())
+        return await execute(order, credentials=self.credentials, scratch=self.scratch)
 
     async def step(self, action: Action, *, seconds: float = 60) -> StepReport:
         """Run one action as the runner does."""

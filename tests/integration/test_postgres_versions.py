@@ -103,6 +103,7 @@ SHOWS: Final = {
         prepare=_statements("SELECT 1 AS slow, pg_sleep(1.1)"),
         found=("postgres.slow-queries query",),
     ),
+    "postgresReport": Case(parameters={}, says="changes are told from the next one on"),
     "postgresConnections": Case(parameters={"warningPercent": 0.5}, found=("postgres.connections 127.0.0.1",)),
     "postgresWraparound": Case(parameters={"warningAge": 1, "criticalAge": 1}, found=("postgres.wraparound database",)),
     "postgresReplication": Case(parameters={"minStandbys": 1}, found=("postgres.replication.standbys 127.0.0.1",)),

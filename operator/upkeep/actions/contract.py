@@ -122,6 +122,7 @@ class Result:
         facts: name → short text that a status keeps; names are snake_case.
         memory: name → short text that `Context.previous` holds in the next run of this step; at most
             `MEMORY_BYTES` as JSON. Kept only where the outcome is ok or changed; what is left out is forgotten.
+        details: what is too much for a status, one line of the run's log each: name → number or text.
     """
 
     outcome: Outcome
@@ -130,6 +131,7 @@ class Result:
     metrics: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     memory: Mapping[str, str] = field(default_factory=dict)
+    details: Sequence[Mapping[str, str | float]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,10 @@ class Redaction:
             metrics=result.metrics,
             facts={name: self.text(value) for name, value in result.facts.items()},
             memory={name: self.text(value) for name, value in result.memory.items()},
+            details=[
+                {name: self.text(value) if isinstance(value, str) else value for name, value in line.items()}
+                for line in result.details
+            ],
         )
 
     def fields(self, fields: Mapping[str, object]) -> dict[str, object]:

@@ -95,6 +95,8 @@ class _Run:
         self.findings += result.findings
         if result.outcome is Outcome.FAILED and step.on_failure is OnFailure.STOP and not self.given_up:
             self.given_up = f"not started: step {step.name!r} failed before"
+        for line in result.details:
+            _log("detail", **{"step": step.name, **line})
         _log_step(report, result.findings)
 
     def _remembering(self, step: OrderedStep, result: Result) -> Result:

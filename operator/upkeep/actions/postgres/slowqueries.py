@@ -5,32 +5,24 @@ Without the extension, or with statements of others hidden, nothing may be calle
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity, UncheckableError
+from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Duration, LabelName
+from upkeep.actions.postgres.counted import answering, extension
 from upkeep.actions.postgres.session import Session, session
 from upkeep.actions.postgres.statements import shown
 from upkeep.actions.thresholds import Graded
 
-_UNUSABLE: Final = {
-    "55000": "does not load pg_stat_statements: add it to shared_preload_libraries and restart the server",
-    "42703": "has an old pg_stat_statements: ALTER EXTENSION pg_stat_statements UPDATE in this database",
-    "42P01": "has an old pg_stat_statements: ALTER EXTENSION pg_stat_statements UPDATE in this database",
-}
-"""By SQLSTATE; an upgrade of the server leaves the extension as it was."""
+if TYPE_CHECKING:
+    from psycopg.sql import Identifier
+
 _SHOWN_CHARACTERS: Final = 160
 _MAINTENANCE: Final = r"^\s*(VACUUM|ANALYZE|REINDEX|CLUSTER|CREATE|ALTER|DROP|REFRESH|COPY|CHECKPOINT|BEGIN|COMMIT)\y"
 """Statements that take their time by nature, and those that only wait for others."""
 
-_EXTENSION: Final = """
-SELECT n.nspname AS schema
-FROM pg_extension e
-JOIN pg_namespace n ON n.oid = e.extnamespace
-WHERE e.extname = 'pg_stat_statements'
-"""
 _STATEMENTS: Final = """
 SELECT s.queryid::text AS id, r.rolname AS role, s.calls, s.mean_exec_time / 1000 AS mean,
        s.max_exec_time / 1000 AS longest, s.total_exec_time / 1000 AS total, s.query
@@ -53,11 +45,6 @@ WHERE d.datname = current_database()
 _RESET: Final = """
 SELECT {schema}.pg_stat_statements_reset(0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()), 0)
 """
-
-
-@dataclass(frozen=True, slots=True)
-class _Schema:
-    schema: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,17 +108,10 @@ class PostgresSlowQueries(Action, Graded):
             ActionError: no connection.
             UncheckableError: the extension is missing or not loaded, or its reset is not allowed.
         """
-        import psycopg  # noqa: PLC0415 - a driver is loaded only when an action runs
-
         async with session(context, self.connection) as opened:
-            try:
-                slow, counts = await self._read(opened)
-            except psycopg.Error as error:
-                why = _UNUSABLE.get(error.sqlstate or "")
-                if why is None:
-                    raise
-                msg = f"PostgreSQL {opened.server} {why}"
-                raise UncheckableError(msg) from error
+            schema = await extension(opened)
+            with answering(opened):
+                slow, counts = await self._read(opened, schema)
         findings = [self._finding(statement) for statement in slow]
         known = counts.statements - counts.hidden
         message = (
@@ -157,17 +137,9 @@ class PostgresSlowQueries(Action, Graded):
             },
         )
 
-    async def _read(self, opened: Session) -> tuple[Sequence[_Statement], _Counts]:
-        from psycopg.sql import SQL, Identifier  # noqa: PLC0415 - a driver is loaded only when an action runs
+    async def _read(self, opened: Session, schema: "Identifier") -> tuple[Sequence[_Statement], _Counts]:
+        from psycopg.sql import SQL  # noqa: PLC0415 - a driver is loaded only when an action runs
 
-        schemas = await opened.fetch(_Schema, _EXTENSION)
-        if not schemas:
-            msg = (
-                f"database {opened.database!r} of PostgreSQL {opened.server} has no extension pg_stat_statements: add "
-                "it to shared_preload_libraries, restart the server, and CREATE EXTENSION pg_stat_statements there"
-            )
-            raise UncheckableError(msg)
-        schema = Identifier(schemas[0].schema)
         parameters = {
             "calls": self.min_calls,
             "milliseconds": self.warning_after.total_seconds() * 1000,

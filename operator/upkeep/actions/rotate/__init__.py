@@ -1,0 +1,1 @@
+"""Credentials that are replaced by new ones."""

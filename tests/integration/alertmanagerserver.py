@@ -66,15 +66,20 @@ class AlertmanagerServer:
 
 @contextmanager
 def running_alertmanager(
-    *, host: str = "127.0.0.1", port: int = 0, certificate: Certificate | None = None
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    certificate: Certificate | None = None,
+    configuration: str = _CONFIGURATION,
+    path: str = "",
 ) -> Iterator[AlertmanagerServer]:
     """A fresh server, stopped and removed afterwards; with a certificate it speaks TLS and wants a password."""
     place = f"{host}:{port or free_port()}"
     with tempfile.TemporaryDirectory(prefix="upkeep-alertmanager-") as made:
         directory = Path(made)
-        (directory / "alertmanager.yml").write_text(_CONFIGURATION)
+        (directory / "alertmanager.yml").write_text(configuration)
         options = [f"--config.file={directory / 'alertmanager.yml'}", f"--storage.path={directory / 'data'}"]
-        options.append("--cluster.listen-address=")
+        options += ["--cluster.listen-address=", *([f"--web.route-prefix={path}"] if path else [])]
         program = Program(name="prometheus-alertmanager", options=options, ready=_READY)
         with started(program, place, directory, certificate) as url:
             yield AlertmanagerServer(url=url, trust=certificate.certificate if certificate else None)

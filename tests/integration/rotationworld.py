@@ -1,4 +1,4 @@
-"""A Secret, a workload that reads it when it starts, and an API server that can be told to cut a rotation off anywhere."""
+"""A Secret, a workload that reads it when it starts, and an API server that cuts a rotation off anywhere."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ from upkeep.actions.kubernetes.session import Cluster
 from upkeep.actions.rotate.credential import RotateCredential
 from upkeep.actions.rotate.record import RECORD
 
-SECRET: Final = "shop-db"
+HOLDER: Final = "shop-db"
 NAMESPACE: Final = "shop"
 SECRETS: Final = ResourceType(plural="secrets", kind="Secret")
 
@@ -46,7 +46,7 @@ class RotationWorld:
     def make(self, *, metadata: dict[str, Any] | None = None, **data: str) -> None:
         """The Secret, and a workload that uses it."""
         encoded = {key.replace("_", "-"): base64.b64encode(value.encode()).decode() for key, value in data.items()}
-        named = {"name": SECRET, "namespace": NAMESPACE, **(metadata or {})}
+        named = {"name": HOLDER, "namespace": NAMESPACE, **(metadata or {})}
         self.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": named, "data": encoded})
         labels = {"app": "web"}
         container = {"name": "web", "image": "shop"}
@@ -63,17 +63,17 @@ class RotationWorld:
 
     def values(self) -> dict[str, str]:
         """What the Secret holds."""
-        data = self.api.get("Secret", NAMESPACE, SECRET).get("data") or {}
+        data = self.api.get("Secret", NAMESPACE, HOLDER).get("data") or {}
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
     def annotations(self) -> dict[str, str]:
         """Those of the Secret."""
-        found: dict[str, str] = self.api.get("Secret", NAMESPACE, SECRET)["metadata"].get("annotations") or {}
+        found: dict[str, str] = self.api.get("Secret", NAMESPACE, HOLDER)["metadata"].get("annotations") or {}
         return found
 
     def annotate(self, **changes: str | None) -> None:
         """Change the record of the rotation, as time or a person does."""
-        self.api.patch("Secret", NAMESPACE, SECRET, {"metadata": {"annotations": changes}})
+        self.api.patch("Secret", NAMESPACE, HOLDER, {"metadata": {"annotations": changes}})
 
     def let_grace_pass(self) -> None:
         """Let the grace period be over."""
@@ -101,7 +101,7 @@ class RotationWorld:
         async with httpx.AsyncClient(base_url=self.api.url, trust_env=False) as client:
             api = Cluster(namespace=NAMESPACE, token=self.token, client=client)
             try:
-                return await action.rotation(self.bench.context(remaining=remaining), api).advance()
+                return await action.rotate(self.bench.context(remaining=remaining), api)
             except ActionError as error:
                 return Result(outcome=Outcome.FAILED, message=str(error))
 
@@ -109,7 +109,11 @@ class RotationWorld:
         """A run that is killed at this request, before or after it was done; False where it made fewer."""
         run = asyncio.create_task(self.rotate(action))
         trigger = self.api.faults.on(namespace=NAMESPACE, nth=request)
-        rule = trigger.kill_after(run.cancel) if answered else trigger.kill_before(run.cancel)
+
+        def kill() -> None:
+            run.cancel()
+
+        rule = trigger.kill_after(kill) if answered else trigger.kill_before(kill)
         with suppress(asyncio.CancelledError):
             await run
         self.api.faults.clear()

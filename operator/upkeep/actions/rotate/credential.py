@@ -3,19 +3,19 @@
 It never takes anything away that is in use: each step begins by making sure that what it relies on works.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from upkeep.actions.contract import Action, Context, Result
+from upkeep.actions.contract import Action, Context, Finding, Result
 from upkeep.actions.fields import Duration, ObjectName, OneOf
 from upkeep.actions.kubernetes.session import Cluster, cluster
 from upkeep.actions.rotate.deployment import Workload
 from upkeep.actions.rotate.key import Keys, RotatedKey
 from upkeep.actions.rotate.kind import Credential
 from upkeep.actions.rotate.role import Roles, RotatedRoles
-from upkeep.actions.rotate.rotation import Plan, Rotation
+from upkeep.actions.rotate.rotation import Note, Plan, Rotation
 
 
 class RotateCredential(Action, OneOf):
@@ -29,6 +29,11 @@ class RotateCredential(Action, OneOf):
     """
 
     action_name: ClassVar[str] = "rotateCredential"
+    finds: ClassVar[Mapping[str, str]] = {
+        "credential.gitops": "a GitOps tool has left its mark on the Secret, and may put the old credential back",
+        "credential.in-use": "somebody still uses the old role",
+        "credential.still-good": "the old credential is taken although it was revoked",
+    }
 
     secret: ObjectName
     """Name of the Secret that applications take the credential from."""
@@ -63,10 +68,10 @@ class RotateCredential(Action, OneOf):
             ActionError: something has to be mended first; nothing that is in use has been taken away.
         """
         async with cluster() as api:
-            return await self.rotation(context, api).advance()
+            return await self.rotate(context, api)
 
-    def rotation(self, context: Context, api: Cluster) -> Rotation:
-        """One run of it, at this API server."""
+    async def rotate(self, context: Context, api: Cluster) -> Result:
+        """The run, at this API server; raises what `run` does."""
         plan = Plan(
             secret=self.secret,
             workloads=self.workloads,
@@ -75,7 +80,20 @@ class RotateCredential(Action, OneOf):
             timeout=self.timeout,
             revoke_in_use=self.revoke_in_use,
         )
-        return Rotation(api=api, credential=self._credential(context), plan=plan, remaining=context.remaining)
+        rotation = Rotation(api=api, credential=self._credential(context), plan=plan, remaining=context.remaining)
+        end = await rotation.advance()
+        return Result(outcome=end.outcome, message=end.message, findings=[self._finding(note) for note in end.notes])
+
+    def _finding(self, note: Note) -> Finding:
+        return Finding(
+            check_id=f"credential.{note.check}",
+            severity=note.severity,
+            object=f"Secret/{self.secret}",
+            observed=1,
+            threshold=1,
+            unit="",
+            recommendation=note.advice,
+        )
 
     def _credential(self, context: Context) -> Credential:
         match self.postgres, self.key:

@@ -106,9 +106,7 @@ class Roles(Credential):
         new = next(role for role in self.given.roles if role != old)
         await self._demand_twins(old, new)
         if users := await self.users(new):
-            msg = (
-                f"role {readable(new)!r} is in use by {users}, whom a new password would lock out: give them {old!r}"
-            )
+            msg = f"role {readable(new)!r} is in use by {users}, whom a new password would lock out: give them {old!r}"
             raise ActionError(msg)
         if fault := await self._login(old, held.value(PASSWORD)):
             msg = f"the credential in Secret {held.name!r} does not work now, so nothing was begun: {fault}"

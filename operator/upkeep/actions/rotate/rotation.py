@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from upkeep.actions.contract import ActionError, Finding, Outcome, Result, Severity
+from upkeep.actions.contract import ActionError, Outcome, Severity
 from upkeep.actions.fields import format_duration
 from upkeep.actions.kubernetes.session import ChangedError, Cluster
 from upkeep.actions.rotate.deployment import Workload, demand_well, deploy
@@ -45,6 +45,24 @@ class Plan:
     revoke_in_use: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something that a person may want to act on: which check saw it, how much it matters, what to do."""
+
+    check: str
+    severity: Severity
+    advice: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How far a run got."""
+
+    outcome: Outcome
+    message: str
+    notes: Sequence[Note] = ()
+
+
 @dataclass(slots=True, kw_only=True)
 class Rotation:
     """One run of it: as far as it gets today."""
@@ -53,13 +71,13 @@ class Rotation:
     credential: Credential
     plan: Plan
     remaining: float
-    findings: list[Finding] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     _begun: bool = False
     _old: str = ""
     _deadline: float = 0.0
 
-    async def advance(self) -> Result:
+    async def advance(self) -> End:
         """Go on from where the Secret says that it stands.
 
         Raises:
@@ -77,7 +95,7 @@ class Rotation:
         msg = f"Secret {self.plan.secret!r} is changed by somebody else all the time: find out by whom, run this again"
         raise ActionError(msg)
 
-    async def _step(self, held: Held) -> Result | None:
+    async def _step(self, held: Held) -> End | None:
         """One step; returns the result where nothing more is to be done now."""
         record = held.record
         if record is None:
@@ -95,35 +113,36 @@ class Rotation:
             case Phase.RETURNING:
                 return await self._return(held, record)
 
-    async def _begin(self, held: Held) -> Result | None:
+    async def _begin(self, held: Held) -> End | None:
         age = _now() - held.rotated
         if self._begun:
-            return self._result(Outcome.CHANGED, "")
+            return self._end(Outcome.CHANGED, "")
         if age < self.plan.max_age:
             due = held.rotated + self.plan.max_age
             told = f"the credential in Secret {held.name!r} is {_days(age)} old: it is replaced from {_shown(due)} on"
-            return self._result(Outcome.CHANGED if self.done else Outcome.OK, told)
+            return self._end(Outcome.CHANGED if self.done else Outcome.OK, told)
         await demand_well(self.api, self.plan.workloads)
         record, data = await self.credential.begin(held)
         await write(self.api, held, data=data, record=record)
         self._begun = True
         if held.manager:
-            self._warn_of(held)
+            advice = f"let {held.manager} ignore its data, or its next sync puts the old credential back"
+            self._note("gitops", Severity.WARNING, advice)
         return None
 
-    async def _switch(self, held: Held, record: Record) -> Result | None:
+    async def _switch(self, held: Held, record: Record) -> End | None:
         fault, data = await self.credential.prepared(held, record)
         if fault:
             await write(self.api, held, data=data, record=None)
             message = (
                 f"the new credential does not work, so the old one stays in use, and nothing was restarted: {fault}"
             )
-            return self._result(Outcome.FAILED, message)
+            return self._end(Outcome.FAILED, message)
         await write(self.api, held, data=data, record=_at(record, Phase.SWITCHED))
         self._begun = True
         return None
 
-    async def _deliver(self, held: Held, record: Record) -> Result | None:
+    async def _deliver(self, held: Held, record: Record) -> End | None:
         fault = await self._deploy(record.token) or await self.credential.fault(held)
         if fault:
             return await self._turn_back(held, record, fault)
@@ -134,42 +153,43 @@ class Rotation:
         self.done.append(f"Secret {held.name!r} has a new credential, which works{self._restarted()}")
         return None
 
-    async def _turn_back(self, held: Held, record: Record, fault: str) -> Result | None:
+    async def _turn_back(self, held: Held, record: Record, fault: str) -> End | None:
         lost, data = await self.credential.way_back(held)
         if lost:
             message = f"{fault}; the old credential does not work either, so the new one stays: {lost}"
-            return self._result(Outcome.FAILED, message)
+            return self._end(Outcome.FAILED, message)
         returning = _at(record, Phase.RETURNING, fingerprint=fingerprint(data[self.credential.key] or ""))
         await write(self.api, held, data=data, record=returning)
         self.done.append(f"the new credential did not do: {fault}")
         return None
 
-    async def _return(self, held: Held, record: Record) -> Result | None:
+    async def _return(self, held: Held, record: Record) -> End | None:
         fault = await self._deploy(f"{record.token}-back") or await self.credential.fault(held)
         if fault:
-            return self._result(Outcome.FAILED, f"on the way back to the old credential: {fault}; both are good")
+            return self._end(Outcome.FAILED, f"on the way back to the old credential: {fault}; both are good")
         if users := await self.credential.give_up(record):
             message = f"the old credential is in use again, but the new one is still used by {users}: restart them"
-            return self._result(Outcome.FAILED, message)
+            return self._end(Outcome.FAILED, message)
         await write(self.api, held, data=self.credential.forgotten(held), record=None)
-        return self._result(Outcome.FAILED, "the old credential is in use again, and all is well")
+        return self._end(Outcome.FAILED, "the old credential is in use again, and all is well")
 
-    async def _revoke(self, held: Held, record: Record) -> Result | None:
+    async def _revoke(self, held: Held, record: Record) -> End | None:
         until = record.revoke_after or _now()
         if _now() < until:
             told = f"the old credential is good until {_shown(until)}: the first run after that revokes it"
-            return self._result(Outcome.CHANGED if self.done else Outcome.OK, told)
+            return self._end(Outcome.CHANGED if self.done else Outcome.OK, told)
         if fault := await self.credential.fault(held):
             message = f"the old credential was not revoked, because the new one does not work now: {fault}"
-            return self._result(Outcome.FAILED, message)
+            return self._end(Outcome.FAILED, message)
         users = await self.credential.in_use(record)
         if users:
-            self._note_users(held, users)
+            advice = f"let {users} read Secret {held.name!r}, or set revokeInUse"
+            self._note("in-use", Severity.WARNING, advice)
             if not self.plan.revoke_in_use:
                 message = f"the old credential was not revoked, because it is still used by {users}"
-                return self._result(Outcome.FAILED, message)
+                return self._end(Outcome.FAILED, message)
         if still := await self.credential.revoke(held, record):
-            self._note_still_good(held, still)
+            self._note("still-good", Severity.CRITICAL, still)
         if self.credential.redeploys:
             forgotten = self.credential.forgotten(held)
             self._old = next((held.value(key) for key in forgotten), "")
@@ -179,12 +199,12 @@ class Rotation:
         self.done.append("the old credential is revoked")
         return None
 
-    async def _finish(self, held: Held, record: Record) -> Result | None:
+    async def _finish(self, held: Held, record: Record) -> End | None:
         fault = await self._deploy(f"{record.token}-revoked") or await self.credential.fault(held)
         if fault:
-            return self._result(Outcome.FAILED, f"after the old credential was taken out of the Secret: {fault}")
+            return self._end(Outcome.FAILED, f"after the old credential was taken out of the Secret: {fault}")
         if self._old and (still := await self.credential.still_good(self._old)):
-            self._note_still_good(held, still)
+            self._note("still-good", Severity.CRITICAL, still)
         await write(self.api, held, data={}, record=None)
         self.done.append("the old credential is revoked")
         return None
@@ -212,32 +232,11 @@ class Rotation:
         names = ", ".join(map(str, self.plan.workloads))
         return f" ({names} restarted)" if names else ""
 
-    def _warn_of(self, held: Held) -> None:
-        advice = f"let {held.manager} ignore its data, or its next sync puts the old credential back"
-        self._note("credential.gitops", Severity.WARNING, held, advice)
+    def _note(self, check: str, severity: Severity, advice: str) -> None:
+        self.notes.append(Note(check=check, severity=severity, advice=advice))
 
-    def _note_users(self, held: Held, users: str) -> None:
-        advice = f"let {users} read Secret {held.name!r}, or set revokeInUse"
-        self._note("credential.in-use", Severity.WARNING, held, advice)
-
-    def _note_still_good(self, held: Held, why: str) -> None:
-        self._note("credential.still-good", Severity.CRITICAL, held, why)
-
-    def _note(self, check_id: str, severity: Severity, held: Held, advice: str) -> None:
-        finding = Finding(
-            check_id=check_id,
-            severity=severity,
-            object=f"Secret/{held.name}",
-            observed=1,
-            threshold=1,
-            unit="",
-            recommendation=advice,
-        )
-        self.findings.append(finding)
-
-    def _result(self, outcome: Outcome, message: str) -> Result:
-        told = "; ".join(part for part in (*self.done, message) if part)
-        return Result(outcome=outcome, message=told, findings=self.findings)
+    def _end(self, outcome: Outcome, message: str) -> End:
+        return End(outcome=outcome, message="; ".join(part for part in (*self.done, message) if part), notes=self.notes)
 
 
 def _at(record: Record, phase: Phase, **changes: object) -> Record:

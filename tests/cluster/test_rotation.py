@@ -107,7 +107,7 @@ def test_the_sample_replaces_the_password_and_revokes_the_old_one(shop: Space, k
     first = rotate(shop, token="first", maxAge="0s", grace="2s")  # noqa: S106 - a token of run-now
 
     # then all use the new one, and the old one is good until the grace period is over
-    assert first["outcome"] == "changed", first
+    assert first["outcome"] == "changed", first["message"]
     assert "Secret 'shop-db-login' has a new credential, which works (Deployment 'shop' restarted)" in first["message"]
     now = held(shop)
     assert now["username"] == "shop_b"
@@ -117,7 +117,7 @@ def test_the_sample_replaces_the_password_and_revokes_the_old_one(shop: Space, k
     # when the next run comes after that
     second = rotate(shop, token="second", maxAge="90d", grace="2s")  # noqa: S106 - a token of run-now
 
-    assert second["outcome"] == "changed", second
+    assert second["outcome"] == "changed", second["message"]
     assert second["message"].startswith("the old credential is revoked")
     assert not logs_in("shop_a", FIRST)
     assert set(held(shop)) == {"username", "password"}

@@ -102,6 +102,11 @@ _CASES = [
         "with when: Below not above it",
     ),
     ("alertsFiring", {"connection": "c", "matchers": ["namespace=shop"]}, "should match pattern"),
+    ("alertTest", {"connection": "c", "labels": {"a-b": "c"}}, "should match pattern"),
+    ("alertTest", {"connection": "c", "path": "alerts"}, "should match pattern"),
+    ("rotateCredential", {"secret": "s"}, "exactly one of these must be set: postgres, key"),
+    ("rotateCredential", {"secret": "s", "postgres": {"connection": "db", "roles": ["a"]}}, "at least 2 items"),
+    ("rotateCredential", {"secret": "s", "key": {"url": "http://a/", "header": "a b"}}, "should match pattern"),
     ("alertsFiring", {"connection": "c", "matchers": ['a="b",c="d"']}, "should match pattern"),
     ("alertsFiring", {"connection": "c", "matchers": ['a="b"} or vector(1) or x{a="b"']}, "should match pattern"),
     ("tcpCheck", {"host": "shop", "port": 80, "warningMilliseconds": 2000}, "criticalMilliseconds must not be below"),
@@ -166,6 +171,9 @@ def test_a_mistake_is_explained(name: str, parameters: dict[str, Any], message: 
         ("alertsFiring", {"connection": "c"}),
         ("alertsFiring", {"connection": "c", "matchers": ['a="b"', r'c!~"d\\.\"e"'], "fails": True}),
         ("tcpCheck", {"host": "2001:db8::1", "port": 65535, "samples": 50}),
+        ("alertTest", {"connection": "am", "labels": {"severity": "critical"}, "receivers": ["Ops (mail)"]}),
+        ("rotateCredential", {"secret": "s", "postgres": {"connection": "db", "roles": ["a", "b"]}}),
+        ("rotateCredential", {"secret": "s", "key": {"url": "http://api/x"}, "workloads": [{"name": "web"}]}),
     ],
 )
 def test_what_is_right_survives_the_way_to_the_job(name: str, parameters: dict[str, Any]) -> None:

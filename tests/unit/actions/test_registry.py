@@ -20,6 +20,7 @@ _DRIVERS = ("psycopg", "redis", "httpx", "kubernetes", "aiohttp")
 _EXPRESSIBLE = frozenset(
     {"type", "title", "description", "default", "enum", "const", "properties", "required", "items", "$ref", "anyOf"}
     | {"minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "additionalProperties"}
+    | {"maxProperties", "patternProperties", "propertyNames"}
 )
 
 every_action = pytest.mark.parametrize("action", actions().values(), ids=actions().keys())
@@ -28,6 +29,7 @@ every_step_action = pytest.mark.parametrize("action", step_actions().values(), i
 
 def test_the_actions_are_there() -> None:
     assert set(actions()) >= {
+        "alertTest",
         "alertsFiring",
         "backupIntegrity",
         "backupPostgres",
@@ -52,6 +54,7 @@ def test_the_actions_are_there() -> None:
         "redisRewriteAof",
         "redisSlowlog",
         "redisStaleKeys",
+        "rotateCredential",
         "tcpCheck",
     }
 
@@ -67,7 +70,7 @@ def test_each_is_found_by_its_key(action: type[Action]) -> None:
 
 @pytest.mark.parametrize("name", ["", "noSuch", "postgresNothing", "os.path", "postgres", "PostgresVacuum", "../etc"])
 def test_what_is_no_key_is_answered_with_those_that_are(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"there is no action '{re.escape(name)}': use one of alertsFiring, "):
+    with pytest.raises(ValueError, match=rf"there is no action '{re.escape(name)}': use one of alertTest, "):
         find(name)
 
 

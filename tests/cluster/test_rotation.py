@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from cluster.kubectl import Kubectl, Object, moved, read
+from cluster.kubectl import Kubectl, Object, parse, read
 from cluster.manifests import pod, postgres_server, secret
 from cluster.server import SECRETS
 from cluster.space import Space
@@ -61,7 +61,7 @@ def shop(space: Space, access: ClusterAccess, kubectl: Kubectl) -> Space:
     template = {"metadata": {"labels": labels}, "spec": pod("shop", container)["spec"]}
     spec = {"selector": {"matchLabels": labels}, "template": template}
     space.make({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"}, "spec": spec})
-    sample = [moved(found, space.name) for found in read(SAMPLE)]
+    sample = parse(SAMPLE.read_text().replace("namespace: shop\n", f"namespace: {space.name}\n"))
     rights = [found for found in sample if found["kind"] != "MaintenanceTask"]
     kubectl.run("apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": rights}))
     until(
@@ -132,6 +132,8 @@ def test_the_sample_replaces_the_password_and_revokes_the_old_one(shop: Space, k
 
 def test_it_may_touch_this_secret_and_this_workload_and_nothing_else(shop: Space, kubectl: Kubectl) -> None:
     account = f"--as=system:serviceaccount:{shop.name}:rotate-db-login"
+    allowed = kubectl.attempt("auth", "can-i", "patch", f"secrets/{LOGIN}", account, f"--namespace={shop.name}")
+    assert allowed.stdout.strip() == "yes"
     for question in (
         ("get", "secrets/shop-db"),
         ("delete", f"secrets/{LOGIN}"),

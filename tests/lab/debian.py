@@ -44,6 +44,7 @@ TESTS = {
     "chromium": "chromium",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
+    "rclone": "rclone",
 }
 """What the tests run against outside of the cluster."""
 

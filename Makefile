@@ -90,6 +90,11 @@ bench-runner: $(VENV)/ready ## Print how soon a Job asks its first question, and
 	@$(PYTHON) -m lab packages
 	@$(PYTHON) -m bench.runner
 
+.PHONY: bench-backup
+bench-backup: $(VENV)/ready ## Print what a backup costs beside pg_dump and restic by hand
+	@$(PYTHON) -m lab packages
+	@$(PYTHON) -m bench.backup
+
 .PHONY: generate lock
 generate: $(VENV)/ready ## Write the CRDs and what follows from them
 	@$(PYTHON) -m upkeep.api.crd $(CRDS)

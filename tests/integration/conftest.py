@@ -61,12 +61,7 @@ def pod(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="upkeep-pod-", ignore_cleanup_errors=True) as name:
         bench = Bench(Path(name))
         bench.repository_secret()
-        programs = Path(name) / "programs"
-        programs.mkdir()
-        for program in ("initdb", "postgres"):
-            command = postgres.as_server_user([postgres.programs_directory() / program])
-            (programs / program).write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
-            (programs / program).chmod(0o755)
+        programs = postgres.startable_programs(Path(name) / "programs")
         Path(name).chmod(0o755)
         bench.scratch.chmod(0o777)
         monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")

@@ -247,6 +247,16 @@ def as_server_user(command: Sequence[str | Path]) -> list[str]:
     return [*prefix, *map(str, command)]
 
 
+def startable_programs(directory: Path) -> Path:
+    """A new directory with initdb and postgres that can be started by root too; it goes into PATH."""
+    directory.mkdir()
+    for program in ("initdb", "postgres"):
+        command = as_server_user([programs_directory() / program])
+        (directory / program).write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
+        (directory / program).chmod(0o755)
+    return directory
+
+
 def _as_server_user(command: Sequence[str | Path]) -> None:
     done = subprocess.run(
         as_server_user(command),

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from integration.certificate import Certificate
 from upkeep.actions.contract import ActionError
-from upkeep.actions.kubernetes.session import AbsentError, AwayError, ChangedError, cluster
+from upkeep.actions.kubernetes.session import AbsentError, AwayError, ChangedError, DeniedError, cluster
 
 PATH = "/apis/apps/v1/namespaces/shop/deployments/web"
 
@@ -80,11 +80,12 @@ async def test_each_request_has_the_token_of_that_moment(server: ApiServer) -> N
         (
             403,
             {"message": "u cannot get deployments"},
-            ActionError,
+            DeniedError,
             "u cannot get deployments: bind the ServiceAccount",
         ),
         (404, {"message": "not found"}, AbsentError, "not found"),
         (409, {"message": "modified"}, ChangedError, "modified"),
+        (410, {"message": "too old"}, AwayError, "the list has changed while it was read: too old: run this again"),
         (422, {"message": "test failed"}, ChangedError, "test failed"),
         (422, {"message": "invalid", "details": {"causes": [{"field": "spec"}]}}, ActionError, "invalid"),
         (429, {"message": "slow down"}, AwayError, "slow down"),

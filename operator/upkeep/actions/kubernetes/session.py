@@ -23,6 +23,8 @@ MOUNTED: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECONDS: Final = 10.0
 _CONNECT_SECONDS: Final = 3.0
 _FIELD_MANAGER: Final = "upkeep"
+_PAGE: Final = "500"
+"""Objects a page, as kubectl asks for them."""
 _JSON_PATCH: Final = "application/json-patch+json"
 _NO_ACCESS: Final = (
     "this Pod has no access to the Kubernetes API: name a ServiceAccount in spec.serviceAccountName that may do this"
@@ -39,6 +41,10 @@ class ChangedError(ActionError):
 
 class AwayError(ActionError):
     """The API server does not answer, or not now; the same call may succeed later."""
+
+
+class DeniedError(ActionError):
+    """The ServiceAccount may not do this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,32 +64,53 @@ class Cluster:
 
         Raises:
             AbsentError: it is not there.
-            ActionError: the ServiceAccount may not read it.
             AwayError: no answer.
+            DeniedError: the ServiceAccount may not read it.
         """
         return await self._call("GET", path)
+
+    async def listed(self, path: str) -> AsyncIterator[Object]:
+        """All objects of a list, asked for in pages, so that a large one never is in memory as a whole.
+
+        Raises:
+            AbsentError: the kind is not there.
+            AwayError: no answer, or the list has changed too much while it was read.
+            DeniedError: the ServiceAccount may not list it.
+        """
+        following = ""
+        while True:
+            page = await self._call(
+                "GET", path, query={"limit": _PAGE, **({"continue": following} if following else {})}
+            )
+            for found in page.get("items") or ():
+                yield found
+            following = str((page.get("metadata") or {}).get("continue") or "")
+            if not following:
+                return
 
     async def patch(self, path: str, operations: Sequence[Object]) -> Object:
         """Change an object by a JSON Patch; returns what it is then.
 
         Raises:
             AbsentError: it is not there.
-            ActionError: the ServiceAccount may not change it, or the change makes no sense.
+            ActionError: the change makes no sense.
             AwayError: no answer; whether it was done is not known.
             ChangedError: a test of the patch does not hold.
+            DeniedError: the ServiceAccount may not change it.
         """
-        return await self._call("PATCH", path, operations)
+        return await self._call("PATCH", path, operations, query={"fieldManager": _FIELD_MANAGER})
 
-    async def _call(self, method: str, path: str, body: Sequence[Object] | None = None) -> Object:
+    async def _call(
+        self, method: str, path: str, body: Sequence[Object] | None = None, *, query: Mapping[str, str] | None = None
+    ) -> Object:
         import httpx  # noqa: PLC0415 - a driver is loaded only when an action runs
 
         headers = {"Authorization": f"Bearer {self._token()}", "Accept": "application/json"}
         try:
             if body is None:
-                answer = await self.client.request(method, path, headers=headers)
+                answer = await self.client.request(method, path, headers=headers, params=query)
             else:
                 headers["Content-Type"] = _JSON_PATCH
-                query = {"fieldManager": _FIELD_MANAGER}
                 answer = await self.client.request(method, path, headers=headers, params=query, json=list(body))
         except httpx.HTTPError as error:
             what = str(error) or type(error).__name__
@@ -139,9 +166,11 @@ def _refusal(status: int, body: Object) -> ActionError:
         case 401:
             return ActionError(f"the API server does not take the ServiceAccount's token: {message}: run this again")
         case 403:
-            return ActionError(f"{message}: bind the ServiceAccount to a Role that allows it")
+            return DeniedError(f"{message}: bind the ServiceAccount to a Role that allows it")
         case 404:
             return AbsentError(message)
+        case 410:
+            return AwayError(f"the list has changed while it was read: {message}: run this again")
         case 409:
             return ChangedError(message)
         case 422 if not (body.get("details") or {}).get("causes"):

@@ -22,6 +22,13 @@ def server_of(kubeconfig: Path, folder: Path) -> tuple[str, ssl.SSLContext]:
     return cluster["server"], context
 
 
+def certificate_authority(kubeconfig: Path, folder: Path) -> tuple[str, Path]:
+    """The URL of the current context's API server, and a file with the authority that its certificate is from."""
+    config = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    cluster = _current(config, "clusters", "cluster")
+    return cluster["server"], _material(cluster, "certificate-authority", folder)
+
+
 def _current(config: dict[str, Any], collection: str, kind: str) -> dict[str, Any]:
     context = next(item["context"] for item in config["contexts"] if item["name"] == config["current-context"])
     found: dict[str, Any] = next(item[kind] for item in config[collection] if item["name"] == context[kind])

@@ -13,9 +13,17 @@ SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 CLAIMS: Final = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 VOLUMES: Final = Resource("", "v1", "persistentvolumes", "PersistentVolume")
 REPLICA_SETS: Final = Resource("apps", "v1", "replicasets", "ReplicaSet")
+SERVICE_ACCOUNTS: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount")
+CLUSTER_ROLES: Final = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
+ROLE_BINDINGS: Final = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
+CLUSTER_ROLE_BINDINGS: Final = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding")
 
 _KINDS: Final = BY_KIND | {
-    kind.kind: kind for kind in (NAMESPACES, SECRETS, CLAIMS, VOLUMES, REPLICA_SETS, ENDPOINT_SLICES, EVENTS, LEASES)
+    kind.kind: kind
+    for kind in (
+        *(NAMESPACES, SECRETS, CLAIMS, VOLUMES, REPLICA_SETS, ENDPOINT_SLICES, EVENTS, LEASES),
+        *(SERVICE_ACCOUNTS, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS),
+    )
 }
 _MERGE: Final = {"Content-Type": "application/merge-patch+json"}
 
@@ -68,6 +76,12 @@ class Server:
         answer = self._http.request("DELETE", kind.path(namespace, name), json=options or None)
         if answer.status_code != httpx.codes.NOT_FOUND:
             _body(answer)
+
+    def token(self, namespace: str, account: str) -> str:
+        """A token of a ServiceAccount, as the kubelet would ask for one."""
+        path = SERVICE_ACCOUNTS.path(namespace, account, "token")
+        token: str = _body(self._http.post(path, json={"spec": {"expirationSeconds": 600}}))["status"]["token"]
+        return token
 
     def text(self, path: str, **query: str) -> str:
         """What a path answers, as it is: a log, for example."""

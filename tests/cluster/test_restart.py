@@ -37,7 +37,7 @@ def make(space: Space, access: ClusterAccess, kubectl: Kubectl) -> Workload:
     kubectl.run("create", "serviceaccount", RESTARTER, where)
     kubectl.run("create", "serviceaccount", "nobody", where)
     subject = f"--serviceaccount={space.name}:{RESTARTER}"
-    kubectl.run("create", "rolebinding", RESTARTER, "--clusterrole=upkeep-restart", subject, where)
+    kubectl.run("create", "rolebinding", RESTARTER, "--clusterrole=upkeep-action-restart", subject, where)
 
     def made(name: str, kind: WorkloadKind = WorkloadKind.DEPLOYMENT, **spec: Any) -> Object:  # noqa: ANN401 - fields of a spec
         service, pod = web_server(access.shop_image, name)

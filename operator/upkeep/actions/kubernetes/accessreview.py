@@ -110,8 +110,8 @@ class KubernetesAccessReview(Look):
     """Reports who has rights that deserve a look, in the task's namespace or in the whole cluster.
 
     These are rights to do everything, to read Secrets, to run commands in Pods, to act as others, to grant more than
-    one has, and the like; any rights of everybody and of ServiceAccounts named default; bindings to what is not there; and
-    tokens in Pods that need none. Rights of parts of Kubernetes itself are left out. In a namespace, what is granted
+    one has, and the like; any rights of everybody and of ServiceAccounts named default; bindings to what is not there;
+    and tokens in Pods that need none. Rights of parts of Kubernetes itself are left out. In a namespace, what is granted
     cluster-wide counts for its own ServiceAccounts and for everybody.
     Locks: none. Privileges: the task names a ServiceAccount that may `list` Roles, RoleBindings, ClusterRoles,
     ClusterRoleBindings, ServiceAccounts and Pods; the ClusterRole upkeep-action-access-review of the chart, bound by a
@@ -120,6 +120,14 @@ class KubernetesAccessReview(Look):
 
     action_name: ClassVar[str] = "kubernetesAccessReview"
     role: ClassVar[str] = "upkeep-action-access-review"
+    finds: ClassVar[Mapping[str, str]] = {
+        "kubernetes.access.rights": "somebody may do what lets them do harm, or take more rights",
+        "kubernetes.access.everybody": "everybody, or everybody who can log in, has a role",
+        "kubernetes.access.default-account": "the ServiceAccount of Pods that name none has a role",
+        "kubernetes.access.dangling": "a binding to a ServiceAccount that is not there: whoever makes it gets the role",
+        "kubernetes.access.token": "Pods have the token of a ServiceAccount that has no role",
+        "kubernetes.access.inventory": "which roles somebody has; only with inventory",
+    }
 
     scope: Scope = Scope.NAMESPACE
     """Namespace: that of the task. Cluster: all of them, and everything that is granted cluster-wide."""

@@ -4,7 +4,7 @@ It reads what the objects say. Whether a network plugin enforces policies, and w
 lets through, the API server does not know.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -60,6 +60,18 @@ class KubernetesExposureReview(Look):
 
     action_name: ClassVar[str] = "kubernetesExposureReview"
     role: ClassVar[str] = "upkeep-action-exposure-review"
+    finds: ClassVar[Mapping[str, str]] = {
+        "kubernetes.exposure.ingress-open": "Pods to which everybody may connect: no NetworkPolicy selects them",
+        "kubernetes.exposure.egress-open": "Pods that may connect to everything: no NetworkPolicy selects them",
+        "kubernetes.exposure.ingress-policy": "a rule of a NetworkPolicy that lets everybody in",
+        "kubernetes.exposure.egress-policy": "a rule of a NetworkPolicy that lets Pods out to everywhere",
+        "kubernetes.exposure.load-balancer": "a Service of type LoadBalancer that takes connections from everywhere",
+        "kubernetes.exposure.node-port": "a Service that is open on every node",
+        "kubernetes.exposure.external-ip": "a Service that takes the traffic of addresses that are not the cluster's",
+        "kubernetes.exposure.ingress-tls": "hosts of an Ingress that are served without TLS",
+        "kubernetes.exposure.host-network": "Pods in the network of their node, past every NetworkPolicy",
+        "kubernetes.exposure.host-port": "Pods that listen on ports of their node",
+    }
 
     allowed: Allowed = Field(default_factory=list)
     """What is meant to be as it is, as Kind/name, for example Service/web or Deployment/node-agent; `*` is any text."""

@@ -41,6 +41,9 @@ class KubernetesPlainSecrets(Look):
 
     action_name: ClassVar[str] = "kubernetesPlainSecrets"
     role: ClassVar[str] = "upkeep-action-plain-secrets"
+    finds: ClassVar[Mapping[str, str]] = {
+        "kubernetes.plain-secret": "a value that looks like a secret stands in an environment variable or a ConfigMap",
+    }
 
     allowed: Allowed = Field(default_factory=list)
     """What is no secret although it looks like one, as Kind/name/KEY, for example Deployment/web/SESSION_TOKEN_NAME or
@@ -48,7 +51,7 @@ class KubernetesPlainSecrets(Look):
 
     async def look(self, view: View) -> Result:
         """Read workloads and ConfigMaps, keeping nothing of them but what is suspicious."""
-        looked_at, found = 0, list[Finding]()
+        looked_at, found = 0, list[tuple[str, Finding]]()
         for name, kind in WORKLOADS.items():
             async for each in view.each(kind, namespace=view.namespace):
                 if name in {"Job", "Pod"} and controller(each):
@@ -59,7 +62,7 @@ class KubernetesPlainSecrets(Look):
             looked_at += 1
             found += _of_config_map(each)
         view.complete()
-        left = [each for each in found if not allows(self.allowed, each.object.partition(" ")[0])]
+        left = [each for name, each in found if not allows(self.allowed, name)]
         return Result(
             outcome=Outcome.OK,
             message=f"{looked_at} workloads and ConfigMaps of namespace {view.namespace} looked at: "
@@ -74,7 +77,8 @@ class KubernetesPlainSecrets(Look):
         )
 
 
-def _of_workload(kind: str, found: Object) -> Iterator[Finding]:
+def _of_workload(kind: str, found: Object) -> Iterator[tuple[str, Finding]]:
+    """What is suspicious, by what users call it in `allowed`."""
     spec = found["spec"]
     if kind == "CronJob":
         spec = spec["jobTemplate"]["spec"]
@@ -83,15 +87,21 @@ def _of_workload(kind: str, found: Object) -> Iterator[Finding]:
         for variable in container.get("env") or ():
             name = str(variable["name"])
             if doubt := suspicion(name, str(variable.get("value") or "")):
-                place = f"{kind}/{found['metadata']['name']}/{name} (container {container['name']})"
-                yield _finding(place, doubt, "valueFrom.secretKeyRef", f"{kind}s")
+                variable_name = f"{kind}/{found['metadata']['name']}/{name}"
+                place = f"{variable_name} (container {container['name']})"
+                yield variable_name, _finding(place, doubt, "valueFrom.secretKeyRef", f"{kind}s")
 
 
-def _of_config_map(found: Object) -> Iterator[Finding]:
+def _of_config_map(found: Object) -> Iterator[tuple[str, Finding]]:
     for key, text in (found.get("data") or {}).items():
         for doubt in suspicions(key, str(text)[:_LONGEST]):
-            place = f"ConfigMap/{found['metadata']['name']}/{key}" + (f" {doubt.place}" if doubt.place else "")
-            yield _finding(place, doubt, "a mounted Secret or envFrom.secretRef", "ConfigMaps")
+            name = f"ConfigMap/{found['metadata']['name']}/{key}"
+            yield (
+                name,
+                _finding(
+                    f"{name} {doubt.place}".rstrip(), doubt, "a mounted Secret or envFrom.secretRef", "ConfigMaps"
+                ),
+            )
 
 
 def _finding(place: str, doubt: Suspicion, reference: str, kinds: str) -> Finding:

@@ -36,7 +36,7 @@ class KubernetesRestart(Action):
     where the workload is not well before, unless recover is set. One that is scaled to 0 is skipped. A run that is
     stopped in the middle leaves the rollout to go on by itself.
     Locks: none. Privileges: the task names a ServiceAccount that may `get` and `patch` the workload; the ClusterRole
-    upkeep-restart of the chart, bound in the namespace, or a Role with resourceNames for one workload alone.
+    upkeep-action-restart of the chart, bound in the namespace, or a Role with resourceNames for one workload alone.
     """
 
     action_name: ClassVar[str] = "kubernetesRestart"

@@ -1,0 +1,311 @@
+"""Looking at the security of a namespace of a real cluster: what is found, what is not, and with which rights."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from cluster.account import Accounts, Right, rights_of
+from cluster.kubectl import Kubectl, Object, parse
+from cluster.server import Server
+from cluster.space import Space, own_space
+from lab.access import ClusterAccess
+from lab.home import TREE
+from upkeep.actions.contract import Result
+from upkeep.actions.kubernetes.accessreview import KubernetesAccessReview, Scope
+from upkeep.actions.kubernetes.exposurereview import KubernetesExposureReview
+from upkeep.actions.kubernetes.plainsecrets import KubernetesPlainSecrets
+from upkeep.actions.kubernetes.view import Look
+from upkeep.actions.text import readable
+
+SAMPLE: Final = TREE / "manifests" / "samples" / "task-security-review.yaml"
+HOSTILE: Final = '"; DROP \u202e\x07 ü --x ' + "l" * 200
+SECRET: Final = "Zk9#vT2qLw8!xR4m"  # noqa: S105 - made up, and looked for afterwards
+GROUP: Final = "rbac.authorization.k8s.io"
+LOOKS: Final[dict[str, tuple[Look, bool]]] = {
+    "access": (KubernetesAccessReview(), True),
+    "exposure": (KubernetesExposureReview(), False),
+    "secrets": (KubernetesPlainSecrets(), False),
+}
+"""Actions, and whether their role is bound in the whole cluster."""
+
+Give = Callable[..., None]
+See = Callable[[Look], Result]
+
+
+@pytest.fixture
+def place(server: Server, kubectl: Kubectl) -> Iterator[Space]:
+    """A namespace of its own that takes any Pod."""
+    with own_space(server) as made:
+        kubectl.run("label", "namespace", made.name, "pod-security.kubernetes.io/enforce=privileged", "--overwrite")
+        yield made
+
+
+@pytest.fixture
+def give(place: Space, kubectl: Kubectl) -> Give:
+    """Brings objects into the namespace; `spec` and the like by name."""
+
+    def given(api: str, kind: str, name: str, /, *, labels: object = None, **parts: object) -> None:
+        metadata = {"name": name, "namespace": place.name, **({"labels": labels} if labels else {})}
+        metadata |= {key: parts.pop(key) for key in ("annotations", "ownerReferences") if key in parts}
+        body = {"apiVersion": api, "kind": kind, "metadata": metadata, **parts}
+        kubectl.run("apply", "--filename=-", stdin=json.dumps(body))
+
+    return given
+
+
+@pytest.fixture
+def accounts(place: Space, access: ClusterAccess, tmp_path: Path) -> Accounts:
+    return Accounts(server=place.server, kubeconfig=access.kubeconfig, namespace=place.name, folder=tmp_path)
+
+
+@pytest.fixture
+def see(accounts: Accounts) -> See:
+    """What an action reports as a ServiceAccount that has what the chart's role for it grants, and nothing else."""
+    reviewer = accounts.make("reviewer")
+
+    def seen(action: Look) -> Result:
+        everywhere = isinstance(action, KubernetesAccessReview)
+        with accounts.granted(reviewer, _of_chart(action), everywhere=everywhere):
+            return reviewer.report(action)
+
+    return seen
+
+
+def _of_chart(action: Look) -> list[Right]:
+    """What the chart's ClusterRole for the action grants."""
+    roles = parse((TREE / "manifests" / "install" / "upkeep.yaml").read_text())
+    (role,) = (each for each in roles if each["kind"] == "ClusterRole" and each["metadata"]["name"] == action.role)
+    return rights_of(role)
+
+
+def _found(result: Result) -> dict[str, tuple[str, str]]:
+    """By object: check without its prefix, and severity."""
+    return {each.object: (each.check_id.rpartition(".")[2], each.severity.value) for each in result.findings}
+
+
+def _pod(**spec: Any) -> Object:  # noqa: ANN401 - fields of a spec
+    """The spec of a Pod that no node takes, so that it is there and runs nothing."""
+    container = {"name": "main", "image": "localhost/none", **spec.pop("container", {})}
+    return {"schedulerName": "nobody", "containers": [container], **spec}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_the_role_of_the_chart_is_enough_and_one_right_less_is_not(accounts: Accounts, name: str) -> None:
+    action, everywhere = LOOKS[name]
+    account = accounts.make("looks")
+    rights = _of_chart(action)
+    assert {verb for _, _, verb in rights} == {"list"}
+
+    said = account.refusal(action, "may not list")
+    assert f"bind it to the ClusterRole {action.role} by a {'Cluster' if everywhere else ''}RoleBinding" in said
+    with accounts.granted(account, rights, everywhere=everywhere):
+        assert account.report(action).outcome == "ok"
+    for number, left_out in enumerate(rights):
+        weaker = accounts.make(f"weaker-{number}")
+        with accounts.granted(weaker, [each for each in rights if each != left_out], everywhere=everywhere):
+            group, resource, _ = left_out
+            called = f"{resource}.{group}" if group else resource
+            in_cluster = action.role.endswith("access-review") and resource.startswith("cluster")
+            where = "the cluster" if in_cluster else f"namespace {accounts.namespace}"
+            weaker.refusal(action, f"the ServiceAccount may not list {called} in {where}: bind it")
+
+
+def test_what_can_be_reached_is_found(give: Give, see: See) -> None:
+    # given Pods of all kinds, of which a policy guards one
+    for name, spec in {
+        "open": _pod(),
+        "guarded": _pod(),
+        "node-wide": _pod(hostNetwork=True),
+        "on-port": _pod(container={"ports": [{"containerPort": 80, "hostPort": 18080}]}),
+    }.items():
+        give("v1", "Pod", name, labels={"app": name}, spec=spec)
+    networking = "networking.k8s.io/v1"
+    guard = {"podSelector": {"matchLabels": {"app": "guarded"}}, "policyTypes": ["Ingress", "Egress"]}
+    give(networking, "NetworkPolicy", "guard", spec=guard)
+    # and a policy that lets everybody in
+    wide = [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}, {"from": [{"podSelector": {}}]}]
+    give(
+        networking, "NetworkPolicy", "wide", spec={"podSelector": {"matchLabels": {"app": "guarded"}}, "ingress": wide}
+    )
+    # and Services and Ingresses, good and bad
+    ports = [{"port": 80}]
+    give("v1", "Service", "inside", spec={"ports": ports})
+    give("v1", "Service", "balanced", spec={"type": "LoadBalancer", "ports": ports})
+    give(
+        "v1",
+        "Service",
+        "narrow",
+        spec={"type": "LoadBalancer", "ports": ports, "loadBalancerSourceRanges": ["10.0.0.0/8"]},
+    )
+    give("v1", "Service", "on-nodes", spec={"type": "NodePort", "ports": ports})
+    give("v1", "Service", "foreign", spec={"ports": ports, "externalIPs": ["192.0.2.7"]})
+    backend = {"service": {"name": "inside", "port": {"number": 80}}}
+    rule = {"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+    rules = [{"host": "a.example.com", **rule}, {"host": "b.example.com", **rule}]
+    secured = {"hosts": ["*.example.com"], "secretName": "tls"}
+    give(networking, "Ingress", "bare", spec={"ingressClassName": "none", "rules": rules})
+    give(networking, "Ingress", "secured", spec={"ingressClassName": "none", "rules": rules, "tls": [secured]})
+
+    result = see(KubernetesExposureReview())
+
+    assert (result.outcome, result.message.partition(": ")[2]) == ("ok", "11 findings")
+    assert sorted((each.object, each.check_id.rpartition(".")[2], each.severity.value) for each in result.findings) == [
+        ("Ingress/bare", "ingress-tls", "warning"),
+        ("NetworkPolicy/wide ingress[0]", "ingress-policy", "warning"),
+        ("Pod/node-wide", "host-network", "warning"),
+        ("Pod/on-port", "egress-open", "info"),
+        ("Pod/on-port", "host-port", "warning"),
+        ("Pod/on-port", "ingress-open", "warning"),
+        ("Pod/open", "egress-open", "info"),
+        ("Pod/open", "ingress-open", "warning"),
+        ("Service/balanced", "load-balancer", "warning"),
+        ("Service/foreign", "external-ip", "warning"),
+        ("Service/on-nodes", "node-port", "warning"),
+    ]
+
+
+def test_what_is_closed_or_meant_to_be_open_is_not_found(give: Give, see: See) -> None:
+    # given a namespace that denies all but what it needs
+    everything = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    give("networking.k8s.io/v1", "NetworkPolicy", "deny-all", spec=everything)
+    give("v1", "Pod", "quiet", spec=_pod())
+    assert see(KubernetesExposureReview()).findings == []
+
+    # when something is opened that is meant to be
+    give("v1", "Service", "shop", spec={"type": "LoadBalancer", "ports": [{"port": 443}]})
+
+    assert list(_found(see(KubernetesExposureReview()))) == ["Service/shop"]
+    allowed = see(KubernetesExposureReview(allowed=["Service/sh*"]))
+    assert (allowed.findings, allowed.metrics["allowed"]) == ([], 1)
+
+
+def test_secrets_in_plain_sight_are_found_and_never_shown(give: Give, see: See) -> None:
+    def pods(**variables: str) -> Object:
+        env = [{"name": name, "value": value} for name, value in variables.items()]
+        return {"metadata": {"labels": {"app": "x"}}, "spec": _pod(container={"env": env}, restartPolicy="Never")}
+
+    selector = {"selector": {"matchLabels": {"app": "x"}}}
+    always = {"restartPolicy": "Always"}
+    key = "AKIA" + "QYLPMN5HHHFPZAM2"
+    url = f"postgres://app:{SECRET}@db:5432/shop".replace("#", "%23")
+    # given secrets in workloads of every kind
+    web = pods(DB_PASSWORD=SECRET, DATABASE_URL=url, LOG_LEVEL="debug", PASSWORD_FILE="/run/db")  # noqa: S106 - a path
+    web["spec"] |= always
+    other = pods(API_TOKEN="short1", TOKEN_TTL="3600")  # noqa: S106 - made up
+    other["spec"] |= always
+    give("apps/v1", "Deployment", "web", spec={"replicas": 0, "template": web, **selector})
+    give("apps/v1", "StatefulSet", "state", spec={"replicas": 0, "serviceName": "x", "template": other, **selector})
+    daemon = pods(AWS=key)
+    daemon["spec"] |= always | {"nodeSelector": {"no": "node"}}
+    give("apps/v1", "DaemonSet", "daemon", spec={"template": daemon, **selector})
+    give("batch/v1", "Job", "once", spec={"suspend": True, "template": pods(GITHUB="ghp_" + "a1B2" * 9)})
+    nightly = {
+        "schedule": "0 0 * * *",
+        "suspend": True,
+        "jobTemplate": {"spec": {"template": pods(S3_SECRET_KEY=SECRET)}},
+    }
+    give("batch/v1", "CronJob", "nightly", spec=nightly)
+    hostile = '"; DROP --' + "x" * 200 + "_PASSWORD"
+    give("v1", "Pod", "bare", spec=pods(**{hostile: SECRET})["spec"])
+    # and in ConfigMaps
+    properties = f"db.user=app\ndb.password={SECRET}\ncolour=red\n"
+    give("v1", "ConfigMap", "app", data={"application.properties": properties, "theme": "dark"})
+    # and none where a Secret is referred to
+    reference = {"name": "REDIS_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "redis", "key": "password"}}}
+    give("v1", "Pod", "good", spec=_pod(container={"env": [reference]}))
+
+    result = see(KubernetesPlainSecrets())
+
+    assert {(each.object, each.severity.value) for each in result.findings} == {
+        ("Deployment/web/DB_PASSWORD (container main)", "critical"),
+        ("Deployment/web/DATABASE_URL (container main)", "critical"),
+        ("StatefulSet/state/API_TOKEN (container main)", "warning"),
+        ("DaemonSet/daemon/AWS (container main)", "critical"),
+        ("Job/once/GITHUB (container main)", "critical"),
+        ("CronJob/nightly/S3_SECRET_KEY (container main)", "critical"),
+        (f"Pod/bare/{hostile} (container main)", "critical"),
+        ("ConfigMap/app/application.properties line 2 (db.password)", "critical"),
+    }
+    shown = f"{result}"
+    assert not [secret for secret in (SECRET, key, "a1B2", "short1") if secret in shown]
+    patterns = ["*/*/*PASSWORD*", "Deployment/web/*", "ConfigMap/app/*", "Job/*", "CronJob/*", "DaemonSet/*"]
+    allowed = see(KubernetesPlainSecrets(allowed=patterns))
+    assert list(_found(allowed)) == ["StatefulSet/state/API_TOKEN (container main)"]
+
+
+def test_rights_that_deserve_a_look_are_found(give: Give, see: See, place: Space, accounts: Accounts) -> None:
+    def grant(name: str, subject: Object, *rules: tuple[str, str, str]) -> None:
+        listed = [{"apiGroups": [group], "resources": [what], "verbs": [verb]} for group, what, verb in rules]
+        give(f"{GROUP}/v1", "Role", name, rules=listed)
+        reference = {"apiGroup": GROUP, "kind": "Role", "name": name}
+        give(f"{GROUP}/v1", "RoleBinding", name, roleRef=reference, subjects=[subject])
+
+    def account(name: str) -> Object:
+        return {"kind": "ServiceAccount", "name": name, "namespace": place.name}
+
+    def person(kind: str, name: str) -> Object:
+        return {"apiGroup": GROUP, "kind": kind, "name": name}
+
+    # given what deserves a look
+    read = ("", "configmaps", "get")
+    grant("reads-secrets", person("User", HOSTILE), ("", "secrets", "list"))
+    grant("may-all", person("Group", "shop-admins"), ("*", "*", "*"))
+    grant("escalates", person("User", "eve"), (GROUP, "roles", "escalate"))
+    grant("default-reads", account("default"), read)
+    grant("default-commands", account("default"), ("", "pods/exec", "get"))
+    grant("all-read", person("Group", "system:authenticated"), read)
+    grant("ghost", account("ghost"), read)
+    # and what does not
+    good = accounts.make("good")
+    grant("good", account("good"), read)
+    named = [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["own"], "verbs": ["get"]}]
+    give(f"{GROUP}/v1", "Role", "own", rules=named)
+    own = {"apiGroup": GROUP, "kind": "Role", "name": "own"}
+    give(f"{GROUP}/v1", "RoleBinding", "own", roleRef=own, subjects=[account("good")])
+    # and Pods, of which one has a token that it has no use for
+    accounts.make("idle")
+    give("v1", "Pod", "idle", spec=_pod(serviceAccountName="idle"))
+    give("v1", "Pod", "useful", spec=_pod(serviceAccountName="good"))
+
+    result = see(KubernetesAccessReview())
+
+    assert result.outcome == "ok"
+    where = place.name
+    assert _found(result) == {
+        f"RoleBinding/{where}/reads-secrets User/{readable(HOSTILE)}": ("rights", "warning"),
+        f"RoleBinding/{where}/may-all Group/shop-admins": ("rights", "critical"),
+        f"RoleBinding/{where}/escalates User/eve": ("rights", "critical"),
+        f"RoleBinding/{where}/default-reads ServiceAccount/{where}/default": ("default-account", "warning"),
+        f"RoleBinding/{where}/default-commands ServiceAccount/{where}/default": ("rights", "critical"),
+        f"RoleBinding/{where}/all-read Group/system:authenticated": ("everybody", "warning"),
+        f"RoleBinding/{where}/ghost ServiceAccount/{where}/ghost": ("dangling", "warning"),
+        f"ServiceAccount/{where}/idle": ("token", "info"),
+    }
+    # and less where it is allowed, by subject or by role
+    meant = KubernetesAccessReview(
+        allowed_subjects=["User/*", "ServiceAccount/*/default", "Group/system:*", "ServiceAccount/*/ghost"],
+        allowed_roles=["Role/may-all"],
+    )
+    assert list(_found(see(meant))) == [f"ServiceAccount/{where}/idle"]
+    # and a list of all others, if wanted
+    listed = {each.object: each.recommendation for each in see(KubernetesAccessReview(inventory=True)).findings}
+    assert listed[f"ServiceAccount/{where}/{good.name}"].startswith(
+        f"it has Role/good (RoleBinding/{where}/good), Role/own (RoleBinding/{where}/own): see that"
+    )
+
+
+def test_cluster_wide_rights_count_for_those_of_the_namespace(see: See, accounts: Accounts, place: Space) -> None:
+    # given a ServiceAccount that may run commands in the Pods of every namespace
+    powerful = accounts.make("powerful")
+    with accounts.granted(powerful, [("", "pods/exec", "create")], everywhere=True):
+        near = _found(see(KubernetesAccessReview()))
+        far = see(KubernetesAccessReview(scope=Scope.CLUSTER))
+
+    name = f"ClusterRoleBinding/{place.name}-powerful ServiceAccount/{place.name}/powerful"
+    assert near == {name: ("rights", "critical")}
+    assert _found(far)[name] == ("rights", "critical")
+    # and what Kubernetes brings with it, for its own parts, is no finding
+    assert [each.object for each in far.findings if "/system:" in each.object.rpartition(" ")[2]] == []

@@ -9,7 +9,8 @@ import pytest
 
 from cluster.account import Accounts, Right, rights_of
 from cluster.kubectl import Kubectl, Object, parse
-from cluster.server import Server
+from cluster.manifests import task
+from cluster.server import SERVICE_ACCOUNTS, Server
 from cluster.space import Space, own_space
 from lab.access import ClusterAccess
 from lab.home import TREE
@@ -90,6 +91,57 @@ def _pod(**spec: Any) -> Object:  # noqa: ANN401 - fields of a spec
     """The spec of a Pod that no node takes, so that it is there and runs nothing."""
     container = {"name": "main", "image": "localhost/none", **spec.pop("container", {})}
     return {"schedulerName": "nobody", "containers": [container], **spec}
+
+
+def test_the_sample_looks_at_all_three_with_the_roles_of_the_chart(space: Space, kubectl: Kubectl) -> None:
+    # given a namespace with something to find for each step
+    where = f"--namespace={space.name}"
+    kubectl.run("create", "configmap", "app", f"--from-literal=DB_PASSWORD={SECRET}", where)
+    kubectl.run("create", "service", "nodeport", "open", "--tcp=80", where)
+    kubectl.run("create", "rolebinding", "all", "--clusterrole=edit", f"--serviceaccount={space.name}:default", where)
+    # when the sample runs
+    text = SAMPLE.read_text().replace("namespace: shop\n", f"namespace: {space.name}\n")
+    text = text.replace("shop-sec", f"{space.name}-sec")
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": parse(text)})
+    kubectl.run("apply", "--filename=-", stdin=listed)
+    try:
+        space.run_now("security-review", "now")
+        run = space.ended_run("security-review", token="now", seconds=90)["lastRun"]  # noqa: S106 - of run-now
+    finally:
+        kubectl.run("delete", "clusterrolebinding", f"{space.name}-security-review-access")
+
+    # then each step tells what it found
+    assert run["outcome"] == "ok", run
+    assert [step["outcome"] for step in run["steps"]] == ["ok", "ok", "ok"]
+    found = {(each["checkId"], each["object"]) for each in run["findings"]}
+    account = f"ServiceAccount/{space.name}/default"
+    assert {
+        ("kubernetes.access.rights", f"RoleBinding/{space.name}/all {account}"),
+        ("kubernetes.exposure.node-port", "Service/open"),
+        ("kubernetes.plain-secret", "ConfigMap/app/DB_PASSWORD"),
+    } <= found
+    assert SECRET not in json.dumps(run)
+
+
+@pytest.mark.parametrize(
+    ("account", "words"),
+    [
+        ("powerless", "the ServiceAccount may not list pods in namespace {}, networkpolicies.networking.k8s.io"),
+        (None, "this Pod has no access to the Kubernetes API: name a ServiceAccount in spec.serviceAccountName"),
+    ],
+)
+def test_without_rights_a_step_is_unknown_and_says_what_to_do(space: Space, account: str | None, words: str) -> None:
+    named = {"serviceAccountName": account} if account else {}
+    if account:
+        metadata = {"name": account, "namespace": space.name}
+        space.server.create({"apiVersion": "v1", "kind": SERVICE_ACCOUNTS.kind, "metadata": metadata})
+    called = f"looks-as-{account}".lower()
+    space.make(task(called, {"name": "look", "kubernetesExposureReview": {}}, **named))
+
+    run = space.ended_run(called, seconds=60)["lastRun"]
+
+    assert run["outcome"] == "unknown"
+    assert words.format(space.name) in run["message"]
 
 
 @pytest.mark.parametrize("name", LOOKS)
@@ -227,7 +279,7 @@ def test_secrets_in_plain_sight_are_found_and_never_shown(give: Give, see: See) 
         ("Job/once/GITHUB (container main)", "critical"),
         ("CronJob/nightly/S3_SECRET_KEY (container main)", "critical"),
         (f"Pod/bare/{hostile} (container main)", "critical"),
-        ("ConfigMap/app/application.properties line 2 (db.password)", "critical"),
+        ("ConfigMap/app/application.properties (db.password)", "critical"),
     }
     shown = f"{result}"
     assert not [secret for secret in (SECRET, key, "a1B2", "short1") if secret in shown]

@@ -5,6 +5,7 @@ That the rendered file is what the chart renders today is checked where Helm is,
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from upkeep.actions.kubernetes.view import Look
+from upkeep.actions.registry import actions
 from upkeep.api.window import Request
 from upkeep.controller.operator import LEASE_NAME
 from upkeep.domain.window.approval import Endorsement
@@ -133,6 +136,20 @@ def test_who_may_edit_workloads_may_not_therefore_edit_tasks(objects: list[Objec
 
     assert [label for label in role["metadata"]["labels"] if "aggregate-to" in label] == []
     assert {group for group, _, _ in _granted(role)} == {"upkeep.dev"}
+
+
+def test_each_action_that_touches_the_cluster_has_its_role_and_says_so(objects: list[Object]) -> None:
+    roles = {found["metadata"]["name"] for found in objects if found["metadata"]["name"].startswith("upkeep-action-")}
+    told = {name: set(re.findall(r"upkeep-action-[a-z-]+", action.__doc__ or "")) for name, action in actions().items()}
+
+    assert {role for named in told.values() for role in named} == roles
+    assert all(action.role in told[name] for name, action in actions().items() if issubclass(action, Look))
+
+
+def test_what_only_looks_may_only_list(objects: list[Object]) -> None:
+    for action in actions().values():
+        if issubclass(action, Look):
+            assert {verb for _, _, verb in _granted(_one(objects, "ClusterRole", action.role))} == {"list"}
 
 
 @pytest.mark.parametrize(("role", "verb"), [("upkeep-approver", "approve"), ("upkeep-ticker", "tick")])

@@ -111,8 +111,8 @@ class KubernetesAccessReview(Look):
 
     These are rights to do everything, to read Secrets, to run commands in Pods, to act as others, to grant more than
     one has, and the like; any rights of everybody and of ServiceAccounts named default; bindings to what is not there;
-    and tokens in Pods that need none. Rights of parts of Kubernetes itself are left out. In a namespace, what is granted
-    cluster-wide counts for its own ServiceAccounts and for everybody.
+    and tokens in Pods that need none. Rights of parts of Kubernetes itself are left out. In a namespace, what is
+    granted cluster-wide counts for its own ServiceAccounts and for everybody.
     Locks: none. Privileges: the task names a ServiceAccount that may `list` Roles, RoleBindings, ClusterRoles,
     ClusterRoleBindings, ServiceAccounts and Pods; the ClusterRole upkeep-action-access-review of the chart, bound by a
     ClusterRoleBinding.

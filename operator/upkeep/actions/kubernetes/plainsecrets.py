@@ -3,7 +3,9 @@
 It must never show a value, nor any part of one. It reads no Secret.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import ClassVar, Final
 
 from pydantic import Field
@@ -26,6 +28,8 @@ WORKLOADS: Final[Mapping[str, Kind]] = {
 }
 _LONGEST: Final = 262_144
 """Characters of a key of a ConfigMap that are looked at; what is longer is data."""
+_LINES: Final = 5
+"""Lines that one finding names."""
 
 
 class KubernetesPlainSecrets(Look):
@@ -94,14 +98,17 @@ def _of_workload(kind: str, found: Object) -> Iterator[tuple[str, Finding]]:
 
 def _of_config_map(found: Object) -> Iterator[tuple[str, Finding]]:
     for key, text in (found.get("data") or {}).items():
+        name = f"ConfigMap/{found['metadata']['name']}/{key}"
+        # One finding for all lines that have the same name, so that it is known again when lines move.
+        alike: dict[str, list[Suspicion]] = defaultdict(list)
         for doubt in suspicions(key, str(text)[:_LONGEST]):
-            name = f"ConfigMap/{found['metadata']['name']}/{key}"
-            yield (
-                name,
-                _finding(
-                    f"{name} {doubt.place}".rstrip(), doubt, "a mounted Secret or envFrom.secretRef", "ConfigMaps"
-                ),
-            )
+            alike[doubt.place].append(doubt)
+        for place, doubts in alike.items():
+            worst = max(doubts, key=lambda doubt: doubt.severity.rank)
+            lines = ", ".join(str(doubt.line) for doubt in doubts[:_LINES]) + (" …" if doubts[_LINES:] else "")
+            told = replace(worst, reason=f"line {lines}: {worst.reason}") if place else worst
+            where = f"{name} ({place})" if place else name
+            yield name, _finding(where, told, "a mounted Secret or envFrom.secretRef", "ConfigMaps")
 
 
 def _finding(place: str, doubt: Suspicion, reference: str, kinds: str) -> Finding:

@@ -52,6 +52,8 @@ _ABOUT: Final = frozenset(
     | {"rotation", "interval", "id", "public", "key_id", "location", "mount", "version", "format", "class", "charset"}
 )
 """Words after which a name tells of something about a secret, and not the secret itself."""
+_FILLERS: Final = frozenset({"value", "hash", "base", "string", "text"})
+"""Words that change nothing at the end of a name."""
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _STANDS_FOR: Final = re.compile(
     r"\$\(.*\)|\$\{.*\}|\$[A-Za-z_]\w*|\{\{.*\}\}|<[^>]*>|%\w+%|\*+|x{3,}|\.{3,}|vault:.*|(?:secret)?ref\+.*|enc:.*"
@@ -83,12 +85,14 @@ class Suspicion:
     Attributes:
         severity: how sure it is.
         reason: in words, without any part of the value.
-        place: where in a text of several lines, for example `line 3 (db.password)`; empty for a single value.
+        place: in a text of several lines the name that it has there, else its form; empty for a single value.
+        line: of that text; 0 for a single value.
     """
 
     severity: Severity
     reason: str
     place: str = ""
+    line: int = 0
 
 
 def suspicion(name: str, value: str) -> Suspicion | None:
@@ -109,42 +113,27 @@ def suspicion(name: str, value: str) -> Suspicion | None:
 
 def suspicions(name: str, text: str) -> Iterator[Suspicion]:
     """The same for what may be a whole file, line by line."""
-    if "\n" not in text.strip():
-        found = suspicion(name, text)
-        if found or not (entry := _ENTRY.match(text.strip())):
-            yield from [found] if found else []
-            return
-        yield from _of_entry(entry, 1)
+    lines = text.strip().splitlines()
+    if len(lines) <= 1 and (found := suspicion(name, text)):
+        yield found
         return
     for number, line in enumerate(text.splitlines(), 1):
         if what := _form(line):
-            yield Suspicion(Severity.CRITICAL, f"it has the form of {what}", f"line {number}")
-        elif entry := _ENTRY.match(line):
-            yield from _of_entry(entry, number)
+            yield Suspicion(Severity.CRITICAL, f"it has the form of {what}", what, number)
+        elif (entry := _ENTRY.match(line)) and tells_of_secret(entry["name"]):
+            found = suspicion(entry["name"], entry["value"].strip("\"'"))
+            if found:
+                yield Suspicion(found.severity, found.reason, entry["name"], number)
 
 
 def tells_of_secret(name: str) -> bool:
     """Whether a name says that its value is secret: `DB_PASSWORD`, `apiKey`, but not `PASSWORD_FILE`."""
     words = [word.lower() for word in _WORD.findall(name)]
-    while words and words[-1].isdecimal():
+    while len(words) > 1 and (words[-1].isdecimal() or words[-1] in _FILLERS):
         words.pop()
     if not words or words[-1] in _ABOUT or "public" in words:
         return False
-    return (
-        words[-1] in _SECRET
-        or tuple(words[-2:]) in _PAIRS
-        or (len(words) > 1 and words[-2] in _SECRET and words[-1] in {"key", "value", "hash", "base", "string", "text"})
-    )
-
-
-def _of_entry(entry: re.Match[str], number: int) -> Iterator[Suspicion]:
-    name, value = entry["name"], entry["value"].strip("\"'")
-    found = suspicion(name, value)
-    # A value that is random but not named may be anything in a file: a digest, an image, a colour.
-    if found and found.severity is not Severity.INFO:
-        yield Suspicion(
-            found.severity, found.reason, f"line {number} ({name})" if tells_of_secret(name) else f"line {number}"
-        )
+    return words[-1] in _SECRET or tuple(words[-2:]) in _PAIRS
 
 
 def _form(text: str) -> str:

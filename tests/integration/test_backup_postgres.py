@@ -95,6 +95,7 @@ async def test_a_second_backup_stores_only_what_changed(bench: Bench, store: Sto
     assert second.metrics["added_bytes"] < first.metrics["added_bytes"] / 20
     files = [path for path in store.path.rglob("*") if path.is_file()]
     assert second.metrics["repository_bytes"] == sum(path.stat().st_size for path in files)
+    assert second.metrics["free_bytes"] == pytest.approx(shutil.disk_usage(store.path).free, rel=0.2)
 
 
 @pytest.mark.parametrize("name", ['we"ird =x', "-leading", "host=evil dbname=postgres", "größe 表"])

@@ -85,6 +85,7 @@ async def test_all_that_is_done_with_a_repository(
     assert second.metrics["added_bytes"] < first.metrics["added_bytes"] / 20
     files = [path for path in store.path.rglob("*") if path.is_file()]
     assert second.metrics["repository_bytes"] == sum(path.stat().st_size for path in files)
+    assert "free_bytes" not in second.metrics, "nobody knows it"
     # and it can be checked, restored and pruned
     steps = others(location)
     pod.storage_secret()

@@ -23,6 +23,8 @@ RESTORE_TEST: Final = "restore-test"
 PRUNE: Final = "prune"
 """Name under which the removal of old backups stands beside them."""
 
+MAX_MEASUREMENTS: Final = 14
+
 _INSIDE: Final[Rule] = {"rule": "!self.path.contains('..')", "message": "path must not contain '..'"}
 _FREE_NAMES: Final[Mapping[str, Rule]] = {
     name: {"rule": f"self.name != '{name}'", "message": f"the name '{name}' is taken by {field}"}
@@ -255,6 +257,28 @@ class LastPrune(Model):
     """By how much the repository got smaller."""
 
 
+class SizeMeasurement(Model):
+    """How large the repository was once."""
+
+    time: Timestamp
+    """When."""
+    bytes: Annotated[int, Field(ge=0)]
+    """Its size then."""
+
+
+class Capacity(Model):
+    """The room of the repository, as it was after the last run that wrote to it."""
+
+    free_bytes: Annotated[int | None, Field(ge=0)] = None
+    """What is left on its volume; unknown in a bucket or on a server."""
+    growth_bytes_per_day: int | None = None
+    """By how much it grows a day, by the measurements; negative where it shrinks. Left out before three days."""
+    full_time: Timestamp | None = None
+    """When no room will be left if it grows on like that."""
+    measurements: Annotated[Sequence[SizeMeasurement], Field(max_length=MAX_MEASUREMENTS)] = ()
+    """Its sizes, about one a day."""
+
+
 class BackupStatus(ResourceStatus):
     """Where the policy stands."""
 
@@ -272,5 +296,7 @@ class BackupStatus(ResourceStatus):
     """The last removal of old backups that ended well."""
     repository_bytes: Annotated[int | None, Field(ge=0)] = None
     """Size of the repository after the last backup or removal, with what other policies keep in it."""
+    capacity: Capacity | None = None
+    """How much room is left, and for how long."""
     active: Annotated[Sequence[str], Field(max_length=10)] = ()
     """Names of the Jobs that run now."""

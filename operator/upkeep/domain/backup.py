@@ -17,6 +17,7 @@ from upkeep.api.status import OccurrenceRecord, Trigger
 from upkeep.domain.account import Cause, Reason, missed, record, records
 from upkeep.domain.backupwork import backup_work
 from upkeep.domain.binding import Surroundings, Waiting, binding_problem, verdict
+from upkeep.domain.capacity import capacity
 from upkeep.domain.conditions import Fact, Problem, merge, readiness
 from upkeep.domain.decision import Announce, Decision, EventType, Occasion, StartRun
 from upkeep.domain.history import SETTLING, Ledger, expired_jobs, last_run_fact, settled
@@ -303,6 +304,7 @@ class _Plan:
             update={
                 **self.ledger.with_begun(self.starts, self.snapshot.now).remembered(),
                 **self.proofs.remembered,
+                "capacity": capacity(self.status.capacity, self.proofs.sizes),
                 "observed_generation": generation,
                 "phase": phase,
                 "conditions": merge(

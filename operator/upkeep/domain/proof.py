@@ -11,11 +11,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from upkeep.actions.backup.prune import FREED_BYTES, KEPT, REMOVED
-from upkeep.actions.backup.repository import REPOSITORY_BYTES
+from upkeep.actions.backup.repository import FREE_BYTES, REPOSITORY_BYTES
 from upkeep.actions.backup.trial import AGE_SECONDS, RESTORE_SECONDS, SNAPSHOT, SNAPSHOT_TIME
 from upkeep.actions.contract import Outcome
 from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, LastPrune, LastVerified
 from upkeep.api.status import Condition
+from upkeep.domain.capacity import Measured
 from upkeep.domain.conditions import Fact
 from upkeep.domain.decision import Announce, EventType
 from upkeep.domain.instants import write_instant
@@ -35,12 +36,14 @@ class Proofs:
         remembered: fields of a status.
         successes: schedule → when it ended well.
         verdict: what the last restore test says; None where none has ended.
+        sizes: of the repository, after each of them that tells.
         announcements: Events about it.
     """
 
     remembered: Mapping[str, Any] = field(default_factory=dict)
     successes: Mapping[str, str] = field(default_factory=dict)
     verdict: Fact | None = None
+    sizes: tuple[Measured, ...] = ()
     announcements: tuple[Announce, ...] = ()
 
     def with_end(self, run: Run) -> "Proofs":
@@ -60,8 +63,13 @@ class Proofs:
         else:
             message = step.message if step else run.message
             proof = {"last_backup_time": ended, "last_backup": message[:_MAX_MESSAGE]}
-        remembered = {**self.remembered, **proof, **_size(step)}
-        return replace(self, remembered=remembered, successes={**self.successes, schedule: ended})
+        size = _size(step)
+        remembered = {**self.remembered, **proof, **size}
+        sizes = self.sizes
+        if size:
+            free = _number(step, FREE_BYTES)
+            sizes = (*sizes, Measured(time=run.finished or run.created, bytes=size["repository_bytes"], free=free))
+        return replace(self, remembered=remembered, successes={**self.successes, schedule: ended}, sizes=sizes)
 
     def facts(self, known: Sequence[Condition], *, tested: bool | None) -> Sequence[Fact]:
         """The condition Verified: of the last restore test, also while the next one runs; none without such tests.
@@ -134,8 +142,14 @@ def _pruned(step: StepReport | None, ended: str) -> Mapping[str, Any]:
 
 def _size(step: StepReport | None) -> Mapping[str, int]:
     """How large the repository is now; nothing where the run does not say."""
+    size = _number(step, REPOSITORY_BYTES)
+    return {} if size is None else {"repository_bytes": size}
+
+
+def _number(step: StepReport | None, metric: str) -> int | None:
+    """A number of bytes that a run measured; None where it does not say, or not sensibly."""
     try:
-        size = int(step.metrics[REPOSITORY_BYTES]) if step else -1
+        size = int(step.metrics[metric]) if step else -1
     except (KeyError, ValueError, OverflowError):
-        return {}
-    return {"repository_bytes": size} if size >= 0 else {}
+        return None
+    return size if size >= 0 else None

@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from upkeep.actions.backup.capacity import room_findings
 from upkeep.actions.backup.dump import DIRECTORY, Dump, Dumper, dumper
-from upkeep.actions.backup.repository import REPOSITORY_BYTES, Repository, Restic, readable_size
+from upkeep.actions.backup.repository import Repository, Restic, readable_size
 from upkeep.actions.backup.snapshot import Snapshot
 from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import LabelName
@@ -55,7 +56,7 @@ class BackupPostgres(Action):
                 DIRECTORY, host=self.policy, tags=[f"policy={self.policy}", f"schedule={self.schedule}"]
             )
             stored = time.monotonic()
-            size = await restic.size()
+            room = await restic.room()
         if snapshot.bytes < dump.bytes:
             msg = (
                 f"snapshot {snapshot.identifier} in repository {restic.name} has {snapshot.bytes} of {dump.bytes} "
@@ -65,11 +66,14 @@ class BackupPostgres(Action):
         return Result(
             outcome=Outcome.CHANGED,
             message=_message(snapshot, dump, created=created, missing_globals=missing_globals),
-            findings=[_globals_finding(source.database, missing_globals)] if missing_globals else [],
+            findings=[
+                *([_globals_finding(source.database, missing_globals)] if missing_globals else []),
+                *room_findings(restic.name, room, added=snapshot.added),
+            ],
             metrics={
                 "bytes": snapshot.bytes,
                 "added_bytes": snapshot.added,
-                REPOSITORY_BYTES: size,
+                **room,
                 "files": snapshot.files,
                 "tables": dump.tables,
                 "rows": dump.rows,

@@ -114,13 +114,14 @@ class BackupPrune(Action):
             what = f"{', '.join(stayed[:3])} could not be removed" if stayed else f"{', '.join(lost[:3])} is gone"
             msg = f"repository {restic.name}: {what}: somebody else changes it: run this again when nobody does"
             raise ActionError(msg)
-        size = await restic.size()
+        room = await restic.room()
+        size = room[REPOSITORY_BYTES]
         freed = max(0, before - size)
-        room = f"repository {readable_size(size)}, {readable_size(freed)} freed"
+        size_now = f"repository {readable_size(size)}, {readable_size(freed)} freed"
         return Result(
             outcome=Outcome.CHANGED if going or freed else Outcome.OK,
-            message=f"{plan.told('removed')}; {room}",
-            metrics={REMOVED: len(going), KEPT: len(left), REPOSITORY_BYTES: size, FREED_BYTES: freed},
+            message=f"{plan.told('removed')}; {size_now}",
+            metrics={REMOVED: len(going), KEPT: len(left), FREED_BYTES: freed, **room},
         )
 
 

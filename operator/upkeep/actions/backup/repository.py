@@ -36,6 +36,8 @@ REPOSITORY_BYTES: Final = "repository_bytes"
 """What those who write to it measure: its size afterwards."""
 
 
+FREE_BYTES: Final = "free_bytes"
+"""And the room that is left, where that is known."""
 MAX_DEPARTED: Final = 32
 
 _PASSWORD_KEY: Final = "password"  # noqa: S105 - the name of the key, not a password
@@ -259,6 +261,15 @@ class Restic:
             ActionError: they cannot be listed.
         """
         return sum(file.bytes for file in (await self.storage.files()).values())
+
+    async def room(self) -> dict[str, float]:
+        """Its size and the room that is left, as metrics.
+
+        Raises:
+            ActionError: its files cannot be listed.
+        """
+        free = await self.storage.free()
+        return {REPOSITORY_BYTES: await self.size(), **({} if free is None else {FREE_BYTES: free})}
 
     async def restore(self, snapshot: Stored, target: Path) -> None:
         """Bring all files of a snapshot back, and read them again to compare them with the repository.

@@ -5,6 +5,7 @@ in a repository: that is restic's.
 """
 
 import asyncio
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,6 +74,10 @@ class Storage(ABC):
             ActionError: they cannot be listed.
         """
 
+    async def free(self) -> int | None:
+        """Bytes that are left; None where nobody knows, as in a bucket."""
+        return None
+
     @abstractmethod
     async def put(self, name: str) -> None:
         """Make an empty file that is none of restic's.
@@ -111,6 +116,13 @@ class Volume(Storage):
     async def files(self, part: str = "") -> Mapping[str, File]:
         """Files that vanish meanwhile are left out."""
         return await asyncio.to_thread(self._files, part)
+
+    async def free(self) -> int | None:
+        """What the file system has left for others than root."""
+        with suppress(OSError):
+            known = os.statvfs(self._directory)
+            return known.f_bavail * known.f_frsize
+        return None
 
     async def put(self, name: str) -> None:
         """Make it, and the directory where it is missing."""

@@ -32,15 +32,21 @@ def database(postgres_server: postgres.Postgres) -> Iterator[postgres.Database]:
         yield database
 
 
+@pytest.fixture(scope="session", params=redisserver.Product)
+def redis_product(request: pytest.FixtureRequest) -> redisserver.Product:
+    """Whoever made the server: what works with one has to work with the other."""
+    return redisserver.Product(request.param)
+
+
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[redisserver.RedisServer]:
-    with redisserver.running_redis() as server:
+def redis_server(redis_product: redisserver.Product) -> Iterator[redisserver.RedisServer]:
+    with redisserver.running_redis(product=redis_product) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def redis_cluster() -> Iterator[list[redisserver.RedisServer]]:
-    with redisserver.running_cluster() as servers:
+def redis_cluster(redis_product: redisserver.Product) -> Iterator[list[redisserver.RedisServer]]:
+    with redisserver.running_cluster(redis_product) as servers:
         yield servers
 
 

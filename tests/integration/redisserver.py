@@ -1,4 +1,4 @@
-"""A real Redis server for tests, on a free loopback port."""
+"""A real Redis or Valkey server for tests, on a free loopback port."""
 
 import subprocess
 import tempfile
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
@@ -14,6 +15,7 @@ import redis
 
 from integration.certificate import Certificate
 from integration.loopback import free_port
+from lab import servers
 
 PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of servers that live for one test session
 _TEXT: Final[dict[str, Any]] = {"decode_responses": True, "encoding_errors": "surrogateescape"}
@@ -21,6 +23,17 @@ _PATIENCE_SECONDS: Final = 20
 _CLUSTER_SIZE: Final = 3
 _SLOTS: Final = 16384
 _READY: Final = "Ready to accept connections"
+
+
+class Product(StrEnum):
+    """Who made the server."""
+
+    REDIS = "redis"
+    VALKEY = "valkey"
+
+    def program(self) -> str:
+        """The server's program: Debian's Redis, or the lab's Valkey."""
+        return "redis-server" if self is Product.REDIS else str(servers.valkey())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +56,10 @@ class RedisServer:
 
 @contextmanager
 def running_redis(
-    certificate: Certificate | None = None, *options_of_its_own: str, file: Path | None = None
+    certificate: Certificate | None = None,
+    *options_of_its_own: str,
+    file: Path | None = None,
+    product: Product = Product.REDIS,
 ) -> Iterator[RedisServer]:
     """A fresh server, stopped and removed afterwards; with a certificate it speaks only TLS."""
     port = free_port()
@@ -57,7 +73,7 @@ def running_redis(
             files = ["--tls-key-file", str(certificate.key), "--tls-cert-file", str(certificate.certificate)]
             options += ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no", *files]
         configuration = [str(file)] if file else []
-        process = subprocess.Popen(["redis-server", *configuration, *options], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen([product.program(), *configuration, *options], stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None
             said = []
@@ -82,13 +98,13 @@ def running_replica(primary: RedisServer) -> Iterator[RedisServer]:
 
 
 @contextmanager
-def running_cluster() -> Iterator[list[RedisServer]]:
-    """Three primaries that share the slots of a Redis Cluster; sorted by port, the slots too."""
+def running_cluster(product: Product = Product.REDIS) -> Iterator[list[RedisServer]]:
+    """Three primaries that share the slots of a cluster; sorted by port, the slots too."""
     with ExitStack() as stack:
         servers = []
         for _ in range(_CLUSTER_SIZE):
             own = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-announce-ip", "127.0.0.1"]
-            servers.append(stack.enter_context(running_redis(None, *own)))
+            servers.append(stack.enter_context(running_redis(None, *own, product=product)))
         servers.sort(key=lambda server: server.port)
         bounds = [number * _SLOTS // _CLUSTER_SIZE for number in range(_CLUSTER_SIZE + 1)]
         for server, first, end in zip(servers, bounds, bounds[1:], strict=False):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from integration.bench import Bench, eventually
-from integration.redisserver import RedisServer, running_redis
+from integration.redisserver import Product, RedisServer, running_redis
 from upkeep.actions.contract import Action, Outcome, Severity
 from upkeep.actions.redis.hitratio import RedisHitRatio
 from upkeep.actions.redis.purge import RedisPurge
@@ -25,8 +25,8 @@ every_action = pytest.mark.parametrize("action", RIGHTS, ids=lambda action: acti
 
 
 @pytest.fixture(scope="module")
-def appending() -> Iterator[RedisServer]:
-    with running_redis(None, "--appendonly", "yes") as server:
+def appending(redis_product: Product) -> Iterator[RedisServer]:
+    with running_redis(None, "--appendonly", "yes", product=redis_product) as server:
         yield server
 
 
@@ -66,6 +66,9 @@ async def test_a_user_that_may_not_is_told_what_to_allow(server: RedisServer, be
     bench.connect_redis(server)
     bench.as_redis_user(server, *([] if action is HIT_RATIO else ["+info"]))
     step = await bench.step(action)
+    if action is PURGE and not purges(server):
+        assert step.outcome is Outcome.SKIPPED
+        return
     assert step.outcome is Outcome.UNKNOWN
     assert "has no permissions to run" in step.message
     assert "ACL SETUSER" in step.message
@@ -78,7 +81,7 @@ async def test_it_works_on_every_node_of_a_cluster(
     bench.connect_redis(redis_cluster[2])
     step = await bench.step(action)
     assert step.outcome.good, step.message
-    assert step.metrics.get("purged_servers", 3) == 3
+    assert step.metrics.get("purged_servers", 3) == (3 if purges(redis_cluster[0]) else 0) or action is not PURGE
 
 
 async def test_a_good_ratio_is_no_finding(server: RedisServer, bench: Bench) -> None:
@@ -135,7 +138,7 @@ async def test_too_little_time_to_watch_is_said_at_once(server: RedisServer, ben
 
 
 async def test_freed_memory_is_given_back(bench: Bench) -> None:
-    # given a server that has freed most of what it had, here and there
+    # given a server with jemalloc that has freed most of what it had, here and there
     with running_redis() as churned:
         for number in range(64):
             churned.command("SET", f"key-{number}", "x" * _MEBIBYTE)
@@ -150,7 +153,7 @@ async def test_a_server_that_holds_little_is_left_alone(server: RedisServer, ben
     bench.connect_redis(server)
     step = await bench.step(RedisPurge(connection="cache", min_idle_mebibytes=1024))
     assert step.outcome is Outcome.SKIPPED
-    assert step.message == "nothing to purge: less than 1024 MiB is held without being used"
+    assert step.message == f"nothing to purge: {why_not(server)}"
 
 
 async def test_the_append_only_file_is_smaller_afterwards(server: RedisServer, bench: Bench) -> None:
@@ -213,6 +216,17 @@ async def test_a_stopped_step_leaves_the_rewrite_to_the_server(server: RedisServ
     assert "SIGTERM" in step.message
     await eventually(lambda: not rewriting(server))
     assert server.command("INFO", "persistence")["aof_last_bgrewrite_status"] == "ok"
+
+
+def purges(server: RedisServer) -> bool:
+    """Whether its allocator can give memory back, which that of the Valkey in these tests cannot."""
+    return bool(server.command("INFO", "memory")["mem_allocator"].startswith("jemalloc"))
+
+
+def why_not(server: RedisServer) -> str:
+    if purges(server):
+        return "less than 1024 MiB is held without being used"
+    return "the allocator of cache is libc, only jemalloc can purge"
 
 
 def slow_down(server: RedisServer) -> None:

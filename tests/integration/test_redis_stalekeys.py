@@ -151,7 +151,7 @@ async def test_the_least_privileges_are_enough(server: RedisServer, bench: Bench
     [
         ([rule for rule in _RIGHTS if rule != "+expire"] + ["~*"], "expire"),
         ([rule for rule in _RIGHTS if rule != "+object|idletime"] + ["~*"], "object|idletime"),
-        ([*_RIGHTS, "~cart:*"], "keys"),
+        ([*_RIGHTS, "~cart:*"], "permissions to access"),
     ],
 )
 async def test_a_user_that_may_not_is_told_what_to_allow(

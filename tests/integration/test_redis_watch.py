@@ -1,11 +1,13 @@
 """Whether Redis answers, what INFO tells of trouble, which commands were slow: by users that may do nothing else."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from integration.bench import Bench, eventually
+from integration.loopback import free_port
 from integration.redisserver import RedisServer, running_redis, running_replica
 from upkeep.actions.contract import Action, Outcome, Severity
 from upkeep.actions.redis.info import RedisInfo
@@ -63,6 +65,19 @@ async def test_every_node_of_a_cluster_is_asked(redis_cluster: list[RedisServer]
     assert report.steps[0].metrics.get("servers", 3) == 3
 
 
+async def test_a_step_that_is_told_to_end_ends_whatever_it_does_just_then(server: RedisServer, bench: Bench) -> None:
+    bench.connect_redis(server)
+    ping = RedisPing(connection="cache", samples=100)
+    for turns in range(2, 120, 3):
+        running = asyncio.create_task(bench.report(ping, ping))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        report = await running
+        assert "SIGTERM" in report.message, turns
+    await eventually(lambda: len(server.command("CLIENT", "LIST").splitlines()) == 1)
+
+
 async def test_a_slow_answer_is_a_finding(server: RedisServer, bench: Bench) -> None:
     bench.connect_redis(server)
     report = await bench.report(RedisPing(connection="cache", warning_milliseconds=0, critical_milliseconds=0))
@@ -92,7 +107,8 @@ async def test_a_cluster_without_all_slots_is_critical(bench: Bench) -> None:
 
 
 async def test_a_node_of_a_cluster_that_cannot_be_reached_is_named(bench: Bench) -> None:
-    with running_redis(None, "--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.3") as hidden:
+    own = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-announce-ip", "127.0.0.3"]
+    with running_redis(None, *own) as hidden:
         bench.connect_redis(hidden)
         step = await bench.step(PING)
     assert step.outcome is Outcome.FAILED

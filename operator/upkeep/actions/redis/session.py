@@ -164,7 +164,9 @@ async def _opened(context: Context, name: str, target: RedisTarget) -> AsyncIter
         port=target.port,
         db=target.database,
         socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=max(1.0, context.remaining),
+        # NB: with a timeout the driver sends by asyncio.wait_for, which up to Python 3.11 loses a cancellation that
+        # comes just when the command was sent. The runner ends a step in time, too.
+        socket_timeout=None,
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
         encoding_errors="surrogateescape",

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from upkeep.actions.contract import Finding, Result
+from upkeep.actions.text import readable
 
 REDACTED: Final = "[redacted]"
 
@@ -47,7 +48,7 @@ class Redaction:
         """The result without the values."""
         return Result(
             outcome=result.outcome,
-            message=self.text(result.message),
+            message=self._shown(result.message),
             findings=[self._finding(finding) for finding in result.findings],
             metrics=result.metrics,
             facts={name: self.text(value) for name, value in result.facts.items()},
@@ -63,4 +64,8 @@ class Redaction:
         return {name: self.text(value) if isinstance(value, str) else value for name, value in fields.items()}
 
     def _finding(self, finding: Finding) -> Finding:
-        return replace(finding, object=self.text(finding.object), recommendation=self.text(finding.recommendation))
+        return replace(finding, object=self._shown(finding.object), recommendation=self._shown(finding.recommendation))
+
+    def _shown(self, text: str) -> str:
+        """The text for people: a name with control characters in it must not write into their terminal either."""
+        return readable(self.text(text))

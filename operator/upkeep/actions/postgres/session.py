@@ -19,7 +19,7 @@ from upkeep.actions.postgres.version import Version
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
-    from psycopg.sql import Composed
+    from psycopg.sql import Composable, Composed
 
 CONNECT_SECONDS: Final = 3
 """How long one address may take to answer, so that a wrong host shows within five seconds."""
@@ -64,8 +64,9 @@ class Session:
         """All rows of a query as instances of `row`, whose fields are the columns."""
         from psycopg.rows import class_row  # noqa: PLC0415 - a driver is loaded only when an action runs
 
+        whole = query if parameters is None or isinstance(query, str) else _beside_parameters(query)
         async with self.connection.cursor(row_factory=class_row(row)) as cursor:
-            await cursor.execute(query, parameters)
+            await cursor.execute(whole, parameters)
             return await cursor.fetchall()
 
 
@@ -113,6 +114,18 @@ async def session(
         raise query_error(error, server=server) from error
     finally:
         await connection.close()
+
+
+def _beside_parameters(query: "Composed") -> "Composed":
+    """The query with the percent signs of its names doubled: in one with parameters they would be taken for those."""
+    from psycopg.sql import SQL, Composed, Identifier  # noqa: PLC0415 - a driver is loaded only when an action runs
+
+    def part(found: "Composable") -> "Composable":
+        if isinstance(found, Composed):
+            return Composed([part(each) for each in found])
+        return SQL(found.as_string().replace("%", "%%")) if isinstance(found, Identifier) else found
+
+    return Composed([part(each) for each in query])
 
 
 async def _connect(context: Context, name: str, target: PostgresTarget) -> "AsyncConnection[Any]":

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,8 @@ _MADE_FROM: Final = "upkeep.dev/made-from"
 _SELECTOR: Final = "app.kubernetes.io/name=upkeep,app.kubernetes.io/component=operator"
 _BUSY: Final = "another operation (install/upgrade/rollback) is in progress"
 _PATIENCE: Final = 60.0
+_LONGEST: Final = timedelta(minutes=4)
+"""So long a helm of the tests may take; then it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,23 +131,34 @@ class Installation:
         return fingerprint([_CHART], words=[loaded or self.access.image])[:32]
 
     def _helm(self, *arguments: str, values: Object | None = None) -> None:
-        context = (f"--kube-context={self.access.context}", f"--namespace={NAMESPACE}")
-        environment = {**tools.environment(Home.from_environment()), "KUBECONFIG": str(self.access.kubeconfig)}
-
         def attempt() -> "subprocess.CompletedProcess[str]":
-            return subprocess.run(
-                [tools.helm(), *arguments, *context],
-                env=environment,
-                input=json.dumps(values) if values else None,
-                capture_output=True,
-                text=True,
-                timeout=240,
-                check=False,
-            )
+            done = self._attempt(*arguments, values=values)
+            if _BUSY in done.stderr and self._abandoned():
+                self._attempt("rollback", _RELEASE)
+            return done
 
         # Somebody else may be installing just now.
         done = until(attempt, lambda end: _BUSY not in end.stderr, what="helm's turn", seconds=240, every=2)
         assert done.returncode == 0, f"helm {arguments[0]}: {done.stderr}"
+
+    def _abandoned(self) -> bool:
+        """Whether what helm says is in progress has been so for longer than any of it may take: its helm was killed."""
+        revisions = json.loads(self._attempt("history", _RELEASE, "--max=1", "--output=json").stdout or "[]")
+        ages = [datetime.now(UTC) - datetime.fromisoformat(each["updated"]) for each in revisions]
+        return bool(ages) and ages[-1] > _LONGEST
+
+    def _attempt(self, *arguments: str, values: Object | None = None) -> "subprocess.CompletedProcess[str]":
+        context = (f"--kube-context={self.access.context}", f"--namespace={NAMESPACE}")
+        environment = {**tools.environment(Home.from_environment()), "KUBECONFIG": str(self.access.kubeconfig)}
+        return subprocess.run(
+            [tools.helm(), *arguments, *context],
+            env=environment,
+            input=json.dumps(values) if values else None,
+            capture_output=True,
+            text=True,
+            timeout=_LONGEST.total_seconds(),
+            check=False,
+        )
 
 
 def kill(pod: Object) -> None:

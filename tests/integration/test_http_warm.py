@@ -23,7 +23,7 @@ class Shop:
         self.begun: list[float] = []
         self.most = 0
         self._inside = 0
-        self._seconds = seconds
+        self.seconds = seconds
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -32,7 +32,7 @@ class Shop:
                 self.requests.append(head)
                 self._inside += 1
                 self.most = max(self.most, self._inside)
-                await asyncio.sleep(self._seconds)
+                await asyncio.sleep(self.seconds)
                 self._inside -= 1
                 status = 404 if " /missing" in head else 200
                 writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 5\r\n\r\nhello".encode())

@@ -2,32 +2,16 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Duration, LabelName
-from upkeep.actions.http.session import explained, session
+from upkeep.actions.http.session import session
+from upkeep.actions.http.visit import FIRST_ERROR, RequestPath, Visit, visit
 
-if TYPE_CHECKING:
-    from httpx import AsyncClient
-
-_FIRST_ERROR: Final = 400
 _NAMED_IN_MESSAGE: Final = 3
-
-RequestPath = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^/([^\s#/][^\s#]*)?$")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Visit:
-    """One request: its path without the query, and what was wrong, if anything was."""
-
-    path: str
-    status: int = 0
-    fault: str = ""
-    size: int = 0
 
 
 class HttpWarm(Action):
@@ -70,52 +54,35 @@ class HttpWarm(Action):
             for number, path in enumerate(self.paths):
                 await asyncio.sleep(max(0.0, begun + number / self.requests_per_second - clock()))
                 await places.acquire()
-                visits.append(group.create_task(_visit(client, path, limit)))
+                visits.append(group.create_task(visit(client, path, limit)))
                 visits[-1].add_done_callback(lambda _: places.release())
-        return self._result([visit.result() for visit in visits])
+        return self._result([done.result() for done in visits])
 
-    def _result(self, visits: Sequence[_Visit]) -> Result:
-        failed = [visit for visit in visits if visit.fault]
+    def _result(self, visits: Sequence[Visit]) -> Result:
+        failed = [each for each in visits if each.fault]
         metrics = {
             "requests": float(len(visits)),
             "failed_requests": float(len(failed)),
-            "bytes": float(sum(visit.size for visit in visits)),
+            "bytes": float(sum(each.size for each in visits)),
         }
         findings = list(_findings(failed))
         too_many = 100 * len(failed) / len(visits) > self.max_failed_percent
         message = f"{len(visits) - len(failed)} of {len(visits)} paths requested"
         if failed:
-            named = "; ".join(f"{visit.path}: {visit.fault}" for visit in failed[:_NAMED_IN_MESSAGE])
+            named = "; ".join(f"{each.path}: {each.fault}" for each in failed[:_NAMED_IN_MESSAGE])
             message = f"{message}; {named}" + ("; …" if failed[_NAMED_IN_MESSAGE:] else "")
         outcome = Outcome.FAILED if too_many else Outcome.OK
         return Result(outcome=outcome, message=message, findings=findings, metrics=metrics)
 
 
-async def _visit(client: "AsyncClient", path: str, limit: float) -> _Visit:
-    import httpx  # noqa: PLC0415 - a driver is loaded only when an action runs
-
-    shown, size = path.partition("?")[0], 0
-    try:
-        async with asyncio.timeout(limit), client.stream("GET", path, follow_redirects=False) as response:
-            async for chunk in response.aiter_raw():
-                size += len(chunk)
-            status = response.status_code
-    except (TimeoutError, httpx.TimeoutException):
-        return _Visit(path=shown, fault=f"no complete answer within {limit:g} s: check the server")
-    except httpx.HTTPError as error:
-        return _Visit(path=shown, fault=explained(error))
-    fault = f"status {status}" if status >= _FIRST_ERROR else ""
-    return _Visit(path=shown, status=status, fault=fault, size=size)
-
-
-def _findings(failed: Sequence[_Visit]) -> Iterator[Finding]:
-    for visit in failed:
+def _findings(failed: Sequence[Visit]) -> Iterator[Finding]:
+    for each in failed:
         yield Finding(
             check_id="http.warm.failed",
             severity=Severity.WARNING,
-            object=visit.path,
-            observed=visit.status,
-            threshold=_FIRST_ERROR,
+            object=each.path,
+            observed=each.status,
+            threshold=FIRST_ERROR,
             unit="status",
-            recommendation=f"{visit.fault}: take the path out of the list, or mend what serves it",
+            recommendation=f"{each.fault}: take the path out of the list, or mend what serves it",
         )

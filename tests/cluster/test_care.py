@@ -83,3 +83,19 @@ def test_a_report_tells_what_has_changed_since_the_last_one(shop: Space) -> None
     assert "statements took " in messages[1]
     (memory,) = ended["memory"]
     assert (memory["step"], memory["action"]) == ("report", "postgresReport")
+
+
+def test_a_finding_keeps_its_age_as_long_as_it_is_seen(shop: Space) -> None:
+    task = moved(_tasks("task-postgres-health")["database-health"], shop.name)
+    task["metadata"]["name"] = "ages"
+    busy = {"name": "connections", "postgresConnections": {"connection": "db", "warningPercent": 0.1}}
+    task["spec"]["steps"] = [busy]
+    shop.make(task)
+    seen = []
+    for token in ("first", "second"):
+        shop.run_now("ages", token)
+        status = shop.ended_run("ages", token=token, seconds=PATIENCE)
+        seen.append((status["lastRun"]["findings"][0]["firstSeen"], status["lastRun"]["completionTime"]))
+
+    assert seen[0][0] == seen[1][0] == seen[0][1] <= seen[1][1]
+    assert [age["firstSeen"] for age in status["memory"][0]["findings"]] == [seen[0][0]]

@@ -31,8 +31,12 @@ def prometheus() -> Iterator[PrometheusServer]:
         yield server
 
 
-def pages(*paths: str, requests: int = 10, over: str = "1s", ignore: float = 5, **more: object) -> PerformanceBaseline:
-    """Two looks a second apart, so many requests each."""
+SLOW = 0.6
+"""Seconds by which a server answers later: more than a busy machine adds, which does not count here."""
+
+
+def pages(*paths: str, requests: int = 3, over: str = "0s", ignore: float = 300, **more: object) -> PerformanceBaseline:
+    """By default one look, with so few requests that only the median counts."""
     what = {"connection": "shop", "paths": list(paths) or ["/"], "requests": requests, "ignoreMilliseconds": ignore}
     return PerformanceBaseline.model_validate({"pages": what, "over": over, "interval": "1s", **more})
 
@@ -53,11 +57,12 @@ class TestPages:
     async def test_the_first_run_is_the_baseline_and_the_next_like_it_is_within_it(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async with open_shop(seconds=0.01) as shop:
+        look = pages("/", "/products?page=1", requests=10, over="1s", ignore=5000)
+        async with open_shop() as shop:
             bench.connect_http(shop.url)
-            first = await bench.report(pages("/", "/products?page=1", ignore=100))
+            first = await bench.report(look)
             with caplog.at_level(logging.INFO):
-                second = await bench.next_report(pages("/", "/products?page=1", ignore=100), first)
+                second = await bench.next_report(look, first)
         assert first.message == "a baseline of 4 figures was collected: the next run is compared with it"
         assert second.outcome is Outcome.OK
         assert second.message.startswith("4 figures are within 20 % of the baseline of 20")
@@ -69,21 +74,21 @@ class TestPages:
         ]  # fmt: skip
 
     async def test_what_became_slower_is_found_again_and_again_until_it_is_accepted(self, bench: Bench) -> None:
-        async with open_shop(seconds=0.005) as shop:
+        async with open_shop() as shop:
             bench.connect_http(shop.url)
             first = await bench.report(pages())
             # when the server has become slower
-            shop.seconds = 0.05
+            shop.seconds = SLOW
             second = await bench.next_report(pages(), first)
             third = await bench.next_report(pages(), second)
             # then it is found, compared with the first run each time
             for report in (second, third):
                 assert report.outcome is Outcome.OK
-                assert sorted(found(report)) == ["p50 of /", "p95 of /"]
-                assert report.message.startswith("2 of 2 figures are worse than the baseline of ")
+                assert found(report) == ["p50 of /"]
+                assert report.message.startswith("1 of 1 figures are worse than the baseline of ")
             worst = second.findings[0]
             assert (worst.check_id, worst.unit) == ("performance.baseline", "seconds")
-            assert worst.observed >= 0.05 > worst.threshold
+            assert worst.observed >= SLOW > worst.threshold
             assert "give `accept` another value" in worst.recommendation
             # when it is accepted
             accepted = await bench.next_report(pages(accept="release-7"), third)
@@ -95,22 +100,22 @@ class TestPages:
         assert "are within 20 % of the baseline release-7 of " in fifth.message
 
     async def test_what_is_better_is_no_finding_and_no_new_baseline(self, bench: Bench) -> None:
-        async with open_shop(seconds=0.05) as shop:
+        async with open_shop(seconds=SLOW) as shop:
             bench.connect_http(shop.url)
             first = await bench.report(pages())
             shop.seconds = 0.0
             second = await bench.next_report(pages(), first)
-            shop.seconds = 0.05
+            shop.seconds = SLOW
             third = await bench.next_report(pages(), second)
         assert (found(second), found(third)) == ([], [])
 
     async def test_compared_with_the_last_good_run_what_is_better_becomes_the_measure(self, bench: Bench) -> None:
-        async with open_shop(seconds=0.05) as shop:
+        async with open_shop(seconds=SLOW) as shop:
             bench.connect_http(shop.url)
             first = await bench.report(pages(compareWith="Last"))
-            shop.seconds = 0.005
+            shop.seconds = 0.0
             second = await bench.next_report(pages(compareWith="Last"), first)
-            shop.seconds = 0.05
+            shop.seconds = SLOW
             third = await bench.next_report(pages(compareWith="Last"), second)
             fourth = await bench.next_report(pages(compareWith="Last"), third)
         assert found(second) == []
@@ -119,23 +124,25 @@ class TestPages:
     async def test_differences_that_nobody_notices_do_not_count(self, bench: Bench) -> None:
         async with open_shop(seconds=0.0) as shop:
             bench.connect_http(shop.url)
-            first = await bench.report(pages(ignore=500))
-            shop.seconds = 0.03
-            second = await bench.next_report(pages(ignore=500), first)
+            first = await bench.report(pages(ignore=5000))
+            shop.seconds = SLOW
+            second = await bench.next_report(pages(ignore=5000), first)
         assert found(second) == []
 
     async def test_with_few_answers_only_the_median_is_compared(self, bench: Bench) -> None:
         async with open_shop() as shop:
             bench.connect_http(shop.url)
-            report = await bench.report(pages(requests=3))
-        assert report.message.startswith("a baseline of 1 figures")
+            few = await bench.report(pages(requests=19))
+            many = await bench.report(pages(requests=20))
+        assert few.message.startswith("a baseline of 1 figures")
+        assert many.message.startswith("a baseline of 2 figures")
 
     async def test_what_fails_is_no_baseline_and_leaves_the_one_that_is(self, bench: Bench) -> None:
         async with open_shop() as shop:
             bench.connect_http(shop.url)
             report = await bench.report(pages("/", "/missing?token=x", requests=2))
         assert report.outcome is Outcome.FAILED
-        assert report.message.endswith("4 of 8 requests failed, so that nothing is compared: /missing: status 404")
+        assert report.message.endswith("2 of 4 requests failed, so that nothing is compared: /missing: status 404")
         assert "token" not in report.encode()
         assert report.steps[0].memory == {}
 
@@ -154,24 +161,24 @@ class TestPages:
         assert away.outcome is Outcome.FAILED, "not one answer of a page is nothing to compare with"
 
     async def test_a_page_that_is_added_joins_and_one_of_another_server_starts_anew(self, bench: Bench) -> None:
-        async with open_shop() as shop, open_shop(seconds=0.02) as other:
+        async with open_shop() as shop, open_shop(seconds=SLOW) as other:
             bench.connect_http(shop.url)
             first = await bench.report(pages("/"))
-            second = await bench.next_report(pages("/", "/new", ignore=1000), first)
-            assert second.message.endswith("; 2 are new")
+            second = await bench.next_report(pages("/", "/new"), first)
+            assert second.message.endswith("; 1 are new")
             bench.connections.clear()
             bench.connect_http(other.url)
             third = await bench.next_report(pages("/", "/new"), second)
         assert third.message.startswith("0 figures are within")
-        assert third.message.endswith("; 4 are new")
+        assert third.message.endswith("; 2 are new")
         assert found(third) == []
 
     async def test_a_page_that_is_too_slow_for_many_answers_keeps_its_whole_baseline(self, bench: Bench) -> None:
         async with open_shop() as shop:
             bench.connect_http(shop.url)
-            first = await bench.report(pages())
-            shop.seconds = 0.15
-            second = await bench.next_report(pages(), first)
+            first = await bench.report(pages(requests=10, over="1s"))
+            shop.seconds = SLOW
+            second = await bench.next_report(pages(requests=10, over="1s"), first)
         assert second.message.startswith("1 of 1 figures are worse than the baseline of ")
         assert second.steps[0].memory == first.steps[0].memory
 
@@ -179,7 +186,7 @@ class TestPages:
         async with open_shop() as shop:
             bench.connect_http(shop.url)
             first = await bench.report(pages())
-            shop.seconds = 0.05
+            shop.seconds = SLOW
             second = await bench.next_report(pages(fails=True), first)
         assert second.outcome is Outcome.FAILED
         assert found(second)
@@ -188,7 +195,7 @@ class TestPages:
         async with open_shop() as shop:
             bench.connect_http(shop.url)
             run = asyncio.create_task(bench.report(pages(over="1h"), seconds=7200))
-            await eventually(lambda: len(shop.paths) >= 10)
+            await eventually(lambda: len(shop.paths) >= 3)
             run.cancel()
             report = await run
             asked = len(shop.paths)
@@ -290,7 +297,7 @@ async def test_the_sample_does_its_work(prometheus: PrometheusServer, bench: Ben
     async with open_shop() as shop:
         bench.connect_http(shop.url)
         assert action.pages
-        short = action.model_copy(update={"over": pages().over, "queries": None})
+        short = action.model_copy(update={"over": pages().over, "queries": None, "max_increase_percent": 1e5})
         first = await bench.report(short)
         second = await bench.next_report(short, first)
     assert [report.outcome for report in (first, second)] == [Outcome.OK, Outcome.OK]

@@ -12,6 +12,7 @@ NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
 SECRETS: Final = Resource("", "v1", "secrets", "Secret")
 CLAIMS: Final = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 VOLUMES: Final = Resource("", "v1", "persistentvolumes", "PersistentVolume")
+QUOTAS: Final = Resource("", "v1", "resourcequotas", "ResourceQuota")
 REPLICA_SETS: Final = Resource("apps", "v1", "replicasets", "ReplicaSet")
 SERVICE_ACCOUNTS: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 CLUSTER_ROLES: Final = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
@@ -21,7 +22,7 @@ CLUSTER_ROLE_BINDINGS: Final = Resource("rbac.authorization.k8s.io", "v1", "clus
 _KINDS: Final = BY_KIND | {
     kind.kind: kind
     for kind in (
-        *(NAMESPACES, SECRETS, CLAIMS, VOLUMES, REPLICA_SETS, ENDPOINT_SLICES, EVENTS, LEASES),
+        *(NAMESPACES, SECRETS, CLAIMS, VOLUMES, QUOTAS, REPLICA_SETS, ENDPOINT_SLICES, EVENTS, LEASES),
         *(SERVICE_ACCOUNTS, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS),
     )
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from integration import postgres, redisserver, s3server
 from upkeep.actions.connections import Connection
@@ -14,6 +14,9 @@ from upkeep.actions.contract import Action, Context, Previous
 from upkeep.domain.order import OrderedStep, RunOrder
 from upkeep.domain.report import RunReport, StepReport
 from upkeep.runner.run import execute
+
+if TYPE_CHECKING:
+    from upkeep.actions.backup.origin import Origin
 
 _PATIENCE_SECONDS: Final = 15
 
@@ -25,6 +28,7 @@ class Bench:
         self.credentials = directory / "credentials"
         self.scratch = directory / "scratch"
         self.connections: list[Connection] = []
+        self.origins: list[Origin] = []
         self.scratch.mkdir(parents=True)
         self.credentials.mkdir()
 
@@ -130,6 +134,7 @@ class Bench:
                 for number, action in enumerate(actions, start=1)
             ],
             connections=self.connections,
+            origins=self.origins,
         )
 
     def context(self, *, remaining: float = 60, previous: Previous | None = None) -> Context:

@@ -200,6 +200,8 @@ REFUSED_BY_THE_MODELS: Final = {
     "retention-without-prune",
     "restore-query-without-expectation",
     "restore-query-with-two-expectations",
+    "restore-by-two-moments",
+    "scale-to-nothing-said",
     "checklist-item-twice",
     "checklist-item-name",
     "change-of-unknown-risk",

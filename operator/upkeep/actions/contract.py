@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from upkeep.actions.connections import Connection, ConnectionTarget
 from upkeep.actions.fields import Model
+
+if TYPE_CHECKING:
+    from upkeep.actions.backup.origin import Origin
 
 MEMORY_BYTES: Final = 1536
 """How much all steps of a run together may remember; a termination message has 4096, for all that a run says."""
@@ -163,6 +166,7 @@ class Context:
         scratch: writable directory that vanishes with the Pod.
         remaining: seconds until the step's deadline when it starts.
         previous: what the step remembers; None in its first run, and in the checks of a window.
+        origins: the BackupPolicies that the task's steps name, by name.
     """
 
     connections: Mapping[str, Connection]
@@ -170,6 +174,7 @@ class Context:
     scratch: Path
     remaining: float
     previous: Previous | None = None
+    origins: Mapping[str, "Origin"] = field(default_factory=dict)
 
     def target(self, name: str, kind: type[Target]) -> Target:
         """The connection's target, checked to be of the kind that the action needs.
@@ -186,6 +191,19 @@ class Context:
             msg = f"connection {name!r} is {connection.kind}, but this step needs {kind.kind}"
             raise ActionError(msg)
         return connection.target
+
+    def origin(self, policy: str) -> "Origin":
+        """Where the backups of a policy are.
+
+        Raises:
+            ActionError: nobody has looked the policy up.
+        """
+        if policy not in self.origins:
+            msg = (
+                f"BackupPolicy {policy!r} does not exist in this namespace: create it, or correct `policy` of the step"
+            )
+            raise ActionError(msg)
+        return self.origins[policy]
 
     def secret(self, name: str, key: str) -> str:
         """One value of the connection's Secret, read from its mounted file.
@@ -248,6 +266,10 @@ class Action(Model):
         """Names of the connections that the parameters refer to, for validation before anything runs."""
         name = getattr(self, "connection", None)
         return [name] if isinstance(name, str) else []
+
+    def policy_names(self) -> Sequence[str]:
+        """Names of the BackupPolicies whose backups it needs; the operator looks them up when a run is started."""
+        return ()
 
     @abstractmethod
     async def run(self, context: Context) -> Result:

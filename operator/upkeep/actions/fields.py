@@ -70,6 +70,18 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "minLength": 2, "maxLength": 32, "x-kubernetes-validations": [_DURATION_RULE]}),
 ]
 
+_SIZES: Final = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+Size = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+([KMGT]i)?$")]
+"""A number of bytes as Kubernetes writes it, for example `10Gi`."""
+
+
+def bytes_of(size: str) -> int:
+    """The number of bytes that a `Size` says."""
+    number = size.rstrip("KMGTi")
+    return int(number) * _SIZES[size[len(number) :]]
+
+
 ObjectName = Annotated[
     str,
     Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"),

@@ -11,7 +11,7 @@ from upkeep.actions.backup.rest import RestLocation
 from upkeep.actions.backup.retention import Retention
 from upkeep.actions.backup.s3 import S3Location
 from upkeep.actions.connections import PostgresTarget, SecretReference
-from upkeep.actions.fields import Duration, LabelName, Model, ObjectName, OneOf, Rule
+from upkeep.actions.fields import Duration, LabelName, Model, ObjectName, OneOf, Rule, Size
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone, WindowReferences
 from upkeep.api.status import ResourceStatus, ScheduleAnchor
 from upkeep.api.steps import BY_NAME, UNIQUE
@@ -34,7 +34,6 @@ _ENFORCED: Final[Rule] = {
     "rule": "has(self.prune) || !self.schedules.exists(each, has(each.retention))",
     "message": "a retention does nothing by itself: say in prune.schedule when old backups are removed",
 }
-_QUANTITY: Final = r"^[0-9]+([KMGT]i)?$"
 
 
 class BackupSource(OneOf):
@@ -143,7 +142,7 @@ class RestoreTest(Model):
     """What is asked of the restored database, beside the number of rows of every table, which is always compared."""
     query_timeout: Duration = Field(default="1m", validate_default=True)
     """How long each query may take."""
-    scratch_size: Annotated[str, Field(max_length=32, pattern=_QUANTITY)] = "30Gi"
+    scratch_size: Size = "30Gi"
     """Room for the dump and the database that is restored from it: about three times the database."""
 
 
@@ -195,7 +194,9 @@ class BackupSpec(Model):
     """True: nothing is started by schedule. Occurrences of that time are recorded as Missed(Suspended)."""
     timeout: Duration = Field(default="4h", validate_default=True)
     """How long a backup or check may take."""
-    scratch_size: Annotated[str, Field(max_length=32, pattern=_QUANTITY)] = "10Gi"
+    overdue_after: Duration | None = None
+    """So long after its time, what has not ended well is Overdue. Left out: as long as it may take."""
+    scratch_size: Size = "10Gi"
     """Room for the uncompressed dump while a backup is made."""
     successful_runs_history_limit: Annotated[int, Field(ge=0, le=100)] = 3
     """How many Jobs of good runs are kept."""

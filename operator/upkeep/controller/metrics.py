@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from upkeep.cluster.cache import Cache
 from upkeep.cluster.resources import BACKUPS, TASKS, WINDOWS
 from upkeep.domain.instants import read_instant
+from upkeep.domain.overdue import OVERDUE
 
 _GOOD: Final = frozenset({"ok", "changed", "skipped"})
 _OWNER: Final = ("namespace", "name")
@@ -164,6 +165,9 @@ class _StatusCollector(Collector):
         )
         status = GaugeMetricFamily(f"{prefix}_status", "1: the last run ended well, 0: it did not.", labels=_OWNER)
         duration = GaugeMetricFamily(f"{prefix}_duration_seconds", "How long the last run took.", labels=_OWNER)
+        overdue = GaugeMetricFamily(
+            f"{prefix}_overdue", "1: something that was due has not ended well in its time, 0: nothing.", labels=_OWNER
+        )
         for resource in self._all(BACKUPS.plural):
             with contextlib.suppress(*_UNREADABLE):
                 names = [resource["metadata"]["namespace"], resource["metadata"]["name"]]
@@ -176,17 +180,24 @@ class _StatusCollector(Collector):
                     family.add_metric(names, value)
                 for family, value in zip(pruned, _removal(state), strict=False):
                     family.add_metric(names, value)
+                if (late := _condition(state, OVERDUE)) is not None:
+                    overdue.add_metric(names, float(late == "True"))
                 if "repositoryBytes" in state:
                     size.add_metric(names, float(state["repositoryBytes"]))
                 run = _ended_run(state)
                 if run is not None:
                     _add_run(run, names, last_run=None, duration=duration, status=status)
-        return [last, checked, *verified, *pruned, size, status, duration]
+        return [last, checked, *verified, *pruned, size, status, duration, overdue]
 
     def _all(self, plural: str) -> list[dict[str, Any]]:
         kinds = {resource.plural: resource for resource in (TASKS, WINDOWS, BACKUPS)}
         found = (self._cache.get(key) for key in self._cache.keys(kinds[plural]))
         return [resource for resource in found if resource]
+
+
+def _condition(state: dict[str, Any], type_: str) -> str | None:
+    """The status of a condition; None where there is no such."""
+    return next((str(each["status"]) for each in state.get("conditions") or () if each["type"] == type_), None)
 
 
 def _proof(state: dict[str, Any]) -> list[float]:

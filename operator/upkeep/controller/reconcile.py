@@ -8,6 +8,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -93,6 +94,7 @@ class Reconciler:
             logger.warning("It will be tried again: %s", problem, extra=_named(key))
             wake_at = self._retry_at(key, getattr(problem, "retry_after", None))
             await self._complain(key, problem)
+            await self._write_refusal(key, problem)
         except Exception:
             # A defect must not stop the others; it is logged whole and tried again.
             self._metrics.decided(key.plural, "error")
@@ -149,6 +151,18 @@ class Reconciler:
         self._complaints[key] = text
         event = Announce(type=EventType.WARNING, reason="Refused", message=text)
         await self._applier.say(Identity.of(resource), event)
+
+    async def _write_refusal(self, key: Key, problem: Exception) -> None:
+        """Let a policy say that it cannot begin, and what gets overdue by that: its status is written only after."""
+        resource = self._cache.get(key)
+        transient = isinstance(problem, ApiError) and problem.transient
+        if key.plural != BACKUPS.plural or transient or resource is None:
+            return
+        try:
+            snapshot = await self._snapshots.backup(resource, self._clock())
+            await self._applier.apply(resource, backup.decide(replace(snapshot, refusal=str(problem))))
+        except ApiError as other:
+            logger.debug("What is refused could not be written: %s", other, extra=_named(key))
 
 
 def _named(key: Key) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from upkeep.actions.backup.restore import BackupRestore
 from upkeep.api.selector import LabelSelector
 from upkeep.api.window import Request, Strategy, Target, TaskState, Watch, WindowKind
 from upkeep.cluster.resources import BACKUPS, TARGETS, TASKS, WINDOWS, Resource
@@ -28,6 +29,9 @@ SELECTS_TASKS: Final = "selects-tasks"
 
 REQUIRES_BACKUP: Final = "requires-backup"
 """Term of a window for each BackupPolicy of which it requires a verified backup, as `namespace/name`."""
+
+RESTORES_BACKUP: Final = "restores-backup"
+"""Term of a task for each BackupPolicy whose backups it restores, as `namespace/name`."""
 
 _LEAD: Final = timedelta(minutes=2)
 """How long before an opening it may be asked for: the first decision about it comes up to a minute before."""
@@ -57,6 +61,8 @@ def terms_of(resource: Resource, body: Mapping[str, Any]) -> Iterator[tuple[str,
     """By what an object is found: which windows or policies it names, where it freezes."""
     if resource in {TASKS, BACKUPS}:
         yield from ((NAMES_WINDOW, f"{namespace}/{name}") for namespace, name in named_windows(body).values())
+        namespace = body["metadata"]["namespace"]
+        yield from ((RESTORES_BACKUP, f"{namespace}/{name}") for name in restored_policies(body))
     elif resource == WINDOWS:
         yield from ((FREEZES, namespace) for namespace in frozen_namespaces(body))
         if any("selector" in entry for entry in _plan(body)):
@@ -98,13 +104,21 @@ def required_policies(window: Mapping[str, Any]) -> list[str]:
     return list(_names(requires.get("verifiedBackups")))
 
 
+def restored_policies(task: Mapping[str, Any]) -> list[str]:
+    """Names of the BackupPolicies whose backups the steps of a task, or of its way back, restore."""
+    spec = _mapping(task.get("spec"))
+    steps = (*_items(spec.get("steps")), *_items(_mapping(spec.get("rollback")).get("steps")))
+    named = (_mapping(_mapping(step).get(BackupRestore.action_name)).get("policy") for step in steps)
+    return list(dict.fromkeys(name for name in named if name and isinstance(name, str)))
+
+
 def proof_of(policy: Mapping[str, Any]) -> tuple[object, ...]:
-    """All of a policy's status that may let open what requires a verified backup."""
+    """All of a policy's status that may let open what requires a verified backup, or run what restores one."""
     status = _mapping(policy.get("status"))
     conditions = [_mapping(condition) for condition in _items(status.get("conditions"))]
     verdict = next((each.get("status") for each in conditions if each.get("type") == VERIFIED), None)
     verified = _mapping(status.get("lastVerified"))
-    return (verified.get("time"), verified.get("snapshotTime"), verdict)
+    return (verified.get("time"), verified.get("snapshot"), verified.get("snapshotTime"), verdict)
 
 
 def targets_of(resource: Mapping[str, Any]) -> list[TargetRef]:

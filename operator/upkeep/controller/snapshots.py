@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from upkeep.api.window import EVERY_NAMESPACE
@@ -21,6 +21,7 @@ from upkeep.controller.references import (
     occurrence_of,
     planned_tasks,
     required_policies,
+    restored_policies,
     task_selectors,
 )
 from upkeep.controller.targets import read_targets
@@ -59,7 +60,13 @@ class Snapshots:
         """What a decision about a MaintenanceTask looks at."""
         await self._look_for_jobs(resource)
         runs = self._runs(self._cache.jobs_of(resource["metadata"]["uid"]))
-        return TaskSnapshot(resource=resource, runs=runs, now=now, surroundings=self._surroundings(resource))
+        return TaskSnapshot(
+            resource=resource,
+            runs=runs,
+            now=now,
+            surroundings=self._surroundings(resource),
+            policies=self._policies(resource["metadata"]["namespace"], restored_policies(resource)),
+        )
 
     async def backup(self, resource: Object, now: datetime) -> BackupSnapshot:
         """What a decision about a BackupPolicy looks at."""
@@ -104,7 +111,7 @@ class Snapshots:
             backend=service,
             now=now,
             freezes=self._freezes(namespace),
-            policies=self._policies(namespace, required_policies(resource)),
+            policies=self._policies(namespace, [*required_policies(resource), *_restored(present)]),
             alertmanagers=self._alerting.names,
             alerts=alerts,
             aftermath=aftermath,
@@ -183,6 +190,10 @@ class Snapshots:
             return await self._client.get(resource, namespace, name)
         except NotFoundError:
             return None
+
+
+def _restored(tasks: Mapping[str, Object]) -> list[str]:
+    return [name for task in tasks.values() for name in restored_policies(task)]
 
 
 async def _nobody_looked() -> None:

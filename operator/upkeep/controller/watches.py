@@ -17,6 +17,7 @@ from upkeep.controller.queue import WorkQueue
 from upkeep.controller.references import (
     NAMES_WINDOW,
     REQUIRES_BACKUP,
+    RESTORES_BACKUP,
     SELECTS_TASKS,
     frozen_namespaces,
     planned_tasks,
@@ -147,8 +148,10 @@ class Observer:
             self._queue.add(key)
 
     def _wake_requiring(self, policy: Key) -> None:
-        for key in self._cache.found(REQUIRES_BACKUP, f"{policy.namespace}/{policy.name}"):
-            self._queue.add(key)
+        """Windows wait for what it proves, tasks restore what it has backed up."""
+        for term in (REQUIRES_BACKUP, RESTORES_BACKUP):
+            for key in self._cache.found(term, f"{policy.namespace}/{policy.name}"):
+                self._queue.add(key)
 
     def _wake_frozen(self, *freezes: Mapping[str, Any] | None) -> None:
         """A freeze that comes, goes or changes concerns all windows of the namespaces in which it forbids."""

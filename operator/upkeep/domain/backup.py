@@ -23,6 +23,7 @@ from upkeep.domain.decision import Announce, Decision, EventType, Occasion, Star
 from upkeep.domain.history import SETTLING, Ledger, expired_jobs, last_run_fact, settled
 from upkeep.domain.identity import RUN_NOW_ANNOTATION, Identity
 from upkeep.domain.instants import write_instant, write_optional
+from upkeep.domain.overdue import OVERDUE, Lateness, overdue_news, remembered
 from upkeep.domain.pause import INVALID_SCHEDULE, INVALID_SPEC, Pause
 from upkeep.domain.proof import Proofs
 from upkeep.domain.recollection import Recollection, recall
@@ -38,12 +39,21 @@ _MAX_ACTIVE: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupSnapshot:
-    """All that a decision about a policy looks at: the BackupPolicy as read, its runs, the time, and its windows."""
+    """All that a decision about a policy looks at.
+
+    Attributes:
+        resource: the BackupPolicy as read.
+        runs: its runs.
+        now: the time of the decision.
+        surroundings: the MaintenanceWindows that it names, and what they depend on.
+        refusal: why the cluster refuses to start what was decided; then nothing is begun, and that is told.
+    """
 
     resource: Mapping[str, Any]
     runs: Sequence[Run]
     now: datetime
     surroundings: Surroundings = field(default_factory=Surroundings)
+    refusal: str = ""
 
 
 def decide(snapshot: BackupSnapshot) -> Decision:
@@ -108,7 +118,7 @@ class _Plan:
 
     def held(self, schedule: str) -> bool:
         """Whether it waits for a run: for the end of one, and the removal also for what one proved that has ended."""
-        return self.busy is not None or (schedule == PRUNE and self.unsettled)
+        return bool(self.snapshot.refusal or self.busy) or (schedule == PRUNE and self.unsettled)
 
     def with_ends(self) -> "_Plan":
         """Record what ended since."""
@@ -239,23 +249,30 @@ class _Plan:
         now = self.snapshot.now
         upcoming = {each.name: None if spec.suspend else each.next_after(now) for each in timetables}
         following = min((time for time in upcoming.values() if time), default=None)
-        phase = SUSPENDED if spec.suspend else "Scheduled"
-        phase = WAITING if self.waiting else phase
-        phase = "Running" if self.busy else phase
-        phase = "Invalid" if self.problem else phase
+        schedules = [self._schedule(each, upcoming) for each in timetables]
         since = (self.status.suspended_since or write_instant(now)) if spec.suspend else None
+        grace = spec.timeout if spec.overdue_after is None else spec.overdue_after
+        lateness = Lateness.at(now, [] if spec.suspend else timetables, schedules, grace)
+        overdue = lateness.fact(suspended=since, grace=grace)
         status = self._status(
-            phase=phase,
-            problem=self.problem,
+            phase=self._phase(spec, overdue),
+            problem=self.problem or self._refused,
             suspended_since=since,
             upcoming=following,
-            schedules=[self._schedule(each, upcoming) for each in timetables],
+            schedules=schedules,
+            overdue=(overdue,),
         )
         alarms = [] if spec.suspend else [each.due(now).wake_at for each in timetables]
+        alarms.append(lateness.wake_at)
         return Decision(
             status=status,
             actions=self.starts,
-            events=(*self.events, *self.ledger.announcements, *self.proofs.announcements),
+            events=(
+                *self.events,
+                *self.ledger.announcements,
+                *self.proofs.announcements,
+                *overdue_news(self.status.conditions, overdue),
+            ),
             cleanup=expired_jobs(
                 self.snapshot.runs,
                 recorded=self.ledger.covers,
@@ -265,6 +282,17 @@ class _Plan:
             wake_at=min((time for time in (*alarms, self.wake_at) if time), default=None),
         )
 
+    @property
+    def _refused(self) -> Problem | None:
+        return Problem(reason="Refused", message=self.snapshot.refusal) if self.snapshot.refusal else None
+
+    def _phase(self, spec: BackupSpec, overdue: Fact) -> str:
+        phase = SUSPENDED if spec.suspend else OVERDUE if overdue.status else "Scheduled"
+        phase = WAITING if self.waiting else phase
+        phase = "Running" if self.busy else phase
+        phase = "Refused" if self._refused else phase
+        return "Invalid" if self.problem else phase
+
     def stalled(self, problem: Problem) -> Decision:
         """A spec that cannot be read starts nothing; what runs is followed to its end."""
         status = self._status(
@@ -273,6 +301,7 @@ class _Plan:
             suspended_since=self.status.suspended_since,
             upcoming=None,
             schedules=self.status.schedules,
+            overdue=remembered(self.status.conditions),
         )
         events = (*self.ledger.announcements, *self.proofs.announcements)
         return Decision(status=status, events=events, wake_at=self.wake_at)
@@ -297,6 +326,7 @@ class _Plan:
         suspended_since: str | None,
         upcoming: datetime | None,
         schedules: Sequence[BackupScheduleStatus],
+        overdue: Sequence[Fact],
     ) -> BackupStatus:
         generation = int(self.snapshot.resource["metadata"].get("generation") or 0)
         handled = max((self.handled or {}).values(), default=None)
@@ -309,7 +339,7 @@ class _Plan:
                 "phase": phase,
                 "conditions": merge(
                     self.status.conditions,
-                    self._facts(problem, phase, upcoming, suspended=suspended_since is not None),
+                    [*self._facts(problem, phase, upcoming, suspended=suspended_since is not None), *overdue],
                     generation=generation,
                     now=self.snapshot.now,
                 ),

@@ -5,29 +5,24 @@ source, and a repository that it can only read.
 """
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import Final
 
 from upkeep.actions.backup.integrity import BackupIntegrity
 from upkeep.actions.backup.postgres import BackupPostgres
 from upkeep.actions.backup.prune import BackupPrune
-from upkeep.actions.backup.repository import MAX_DEPARTED, Repository
+from upkeep.actions.backup.repository import Repository
 from upkeep.actions.backup.restoretest import BackupRestoreTest
 from upkeep.actions.backup.retention import ScheduleRetention
-from upkeep.actions.backup.storage import STORAGE_NAME
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Action
 from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, BackupSpec, LastVerified
 from upkeep.domain.identity import Identity
 from upkeep.domain.order import OrderedStep, RunOrder
-from upkeep.domain.work import Work
+from upkeep.domain.origins import access
+from upkeep.domain.work import MEMORY, Work
 
 SOURCE: Final = "source"
 """Name under which the Secret of the source is mounted."""
-REPOSITORY: Final = "repository"
-"""Name under which the Secret of the repository is mounted."""
-MOUNT: Final = "/var/run/upkeep/repository"
-_MEMORY: Final = "1Gi"
 
 
 def backup_work(
@@ -42,37 +37,22 @@ def backup_work(
         verified: the last restore test that was passed, of which the removal keeps the snapshot.
         departed: names of Jobs of the policy that have ended.
     """
-    volume, test = spec.repository.volume, spec.verify.restore_test
+    reached, test = access(spec, departed=departed), spec.verify.restore_test
     connections: list[Connection] = []
-    secrets = {REPOSITORY: spec.repository.password_secret_ref.name}
-    if spec.repository.storage_secret:
-        secrets |= {STORAGE_NAME: spec.repository.storage_secret}
+    secrets = dict(reached.secrets)
     if schedule not in {INTEGRITY, RESTORE_TEST, PRUNE} and spec.source.postgres:
         connections = [Connection(name=SOURCE, postgres=spec.source.postgres)]
         secrets |= {SOURCE: spec.source.postgres.secret_ref.name}
-    action = _action(owner, spec, schedule, verified, _repository(spec, departed))
+    action = _action(owner, spec, schedule, verified, reached.repository)
     step = OrderedStep(name=schedule, action_name=type(action).action_name, action=action)
     return Work(
         content=RunOrder(owner=str(owner), timeout=spec.timeout, steps=[step], connections=connections),
         timeout=spec.timeout,
         secrets=secrets,
-        claims={MOUNT: volume.claim_name} if volume else {},
+        claims=reached.claims,
         only_reads=schedule == RESTORE_TEST,
         scratch=test.scratch_size if test and schedule == RESTORE_TEST else spec.scratch_size,
-        memory=_MEMORY,
-    )
-
-
-def _repository(spec: BackupSpec, departed: Sequence[str]) -> Repository:
-    declared = spec.repository
-    return Repository(
-        path=str(PurePosixPath(MOUNT, declared.volume.path)) if declared.volume else None,
-        s3=declared.s3,
-        rest=declared.rest,
-        password_secret_ref=declared.password_secret_ref,
-        limit_upload=declared.limit_upload,
-        limit_download=declared.limit_download,
-        departed=list(departed)[:MAX_DEPARTED],
+        memory=MEMORY,
     )
 
 

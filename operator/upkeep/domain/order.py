@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, SerializeAsAny, field_validator
 
+from upkeep.actions.backup.origin import Origin
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Action, OnFailure, Previous
 from upkeep.actions.fields import Duration, Model
@@ -48,6 +49,7 @@ class RunOrder(Model):
     """Time for all steps together."""
     steps: Annotated[Sequence[OrderedStep], Field(min_length=1)]
     connections: Sequence[Connection] = ()
+    origins: Sequence[Origin] = Field(default_factory=list)
 
     def encode(self) -> str:
         """Compact JSON, the value of `ORDER_VARIABLE`."""

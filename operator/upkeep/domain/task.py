@@ -22,6 +22,7 @@ from upkeep.domain.history import SETTLING, Ledger, expired_jobs, last_run_fact,
 from upkeep.domain.identity import RUN_NOW_ANNOTATION, Identity
 from upkeep.domain.instants import write_instant, write_optional
 from upkeep.domain.memory import Memory, allowances
+from upkeep.domain.origins import sources, sources_problem
 from upkeep.domain.pause import INVALID_SCHEDULE, INVALID_SPEC, Pause
 from upkeep.domain.recollection import Recollection, recall
 from upkeep.domain.run import Run, run_name
@@ -46,12 +47,14 @@ class TaskSnapshot:
         runs: its runs, of whatever trigger.
         now: the time of the decision.
         surroundings: the MaintenanceWindows that it names, and what they depend on.
+        policies: the BackupPolicies whose backups it restores, as far as they exist, by name.
     """
 
     resource: Mapping[str, Any]
     runs: Sequence[Run]
     now: datetime
     surroundings: Surroundings = field(default_factory=Surroundings)
+    policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def decide(snapshot: TaskSnapshot) -> Decision:
@@ -83,11 +86,12 @@ def decide(snapshot: TaskSnapshot) -> Decision:
     return plan.decision(timetable, due, seen.wake_at)
 
 
-def reference_problem(spec: TaskSpec) -> Problem | None:
+def reference_problem(spec: TaskSpec, policies: Mapping[str, Mapping[str, Any]]) -> Problem | None:
     """What a task refers to and does not have; None where all is there."""
     known = {connection.name for connection in spec.connections}
     back = spec.rollback.steps if spec.rollback else None
-    for step in (*(spec.steps or ()), *(back or ())):
+    steps = (*(spec.steps or ()), *(back or ()))
+    for step in steps:
         for name in step.action.connection_names():
             if name not in known:
                 defined = ", ".join(sorted(known)) or "none"
@@ -95,7 +99,7 @@ def reference_problem(spec: TaskSpec) -> Problem | None:
                     f"step {step.name!r} uses connection {name!r}: add it to spec.connections (defined: {defined})"
                 )
                 return Problem(reason="ConnectionNotDefined", message=message)
-    return None
+    return sources_problem(steps, policies)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,11 +220,12 @@ class _Plan:
 
     def starting(self, occasion: Occasion) -> "_Plan":
         identity = self.identity
+        found = sources(self.spec.steps, identity.namespace, self.snapshot.policies)
         start = StartRun(
             owner=identity,
             name=run_name(identity.name, identity.uid, occasion),
             occasion=occasion,
-            work=task_work(identity, self.spec, list(self.memory.entries.values())),
+            work=task_work(identity, self.spec, list(self.memory.entries.values()), found),
         )
         return replace(self, actions=(*self.actions, start))
 
@@ -360,7 +365,7 @@ def _timetable(snapshot: TaskSnapshot, spec: TaskSpec, mark: Mark) -> Timetable 
 
 def _reference_problem(spec: TaskSpec, snapshot: TaskSnapshot) -> Problem | None:
     namespace = snapshot.resource["metadata"]["namespace"]
-    return reference_problem(spec) or binding_problem(spec.windows, snapshot.surroundings, namespace)
+    return reference_problem(spec, snapshot.policies) or binding_problem(spec.windows, snapshot.surroundings, namespace)
 
 
 def _stalled(snapshot: TaskSnapshot, status: TaskStatus, seen: _Observed, problem: Problem) -> Decision:

@@ -3,15 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Final
 
+from upkeep.actions.backup.origin import Origin
+from upkeep.actions.backup.repository import Repository
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Previous
+from upkeep.actions.fields import bytes_of
 from upkeep.api.container import CustomJob
 from upkeep.api.steps import StepBase
 from upkeep.api.task import Rollback, StepMemory, TaskSpec
 from upkeep.domain.identity import Identity
 from upkeep.domain.instants import read_instant
 from upkeep.domain.order import OrderedStep, RunOrder
+
+MEMORY: Final = "1Gi"
+"""Memory limit, as a quantity, of what works with a repository."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +46,36 @@ class Work:
     scratch: str = "1Gi"
     memory: str = "256Mi"
     service_account: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What a Pod needs to reach a repository.
+
+    Attributes:
+        repository: where it is.
+        secrets: sub-directory of the credentials → name of the Secret that is mounted there.
+        claims: mount path → name of a PersistentVolumeClaim.
+    """
+
+    repository: Repository
+    secrets: Mapping[str, str]
+    claims: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A policy whose backups are restored.
+
+    Attributes:
+        origin: for the step.
+        access: for the Pod.
+        scratch: room for its files, as a quantity.
+    """
+
+    origin: Origin
+    access: Access
+    scratch: str
 
 
 def steps_work(
@@ -82,14 +119,22 @@ def _previous(memory: Sequence[StepMemory], step: StepBase) -> Previous | None:
     return None
 
 
-def task_work(owner: Identity, spec: TaskSpec, memory: Sequence[StepMemory]) -> Work:
-    """The work of a MaintenanceTask; `memory` is that of its status."""
-    return replace(_work(owner, spec, steps=spec.steps, job=spec.job, memory=memory), retries=spec.retries)
+def task_work(owner: Identity, spec: TaskSpec, memory: Sequence[StepMemory], sources: Sequence[Source] = ()) -> Work:
+    """The work of a MaintenanceTask.
+
+    Args:
+        owner: the task.
+        spec: what it says.
+        memory: that of its status.
+        sources: the policies whose backups its steps restore.
+    """
+    work = _work(owner, spec, steps=spec.steps, job=spec.job, memory=memory)
+    return replace(_with_backups(work, sources), retries=spec.retries)
 
 
-def rollback_work(owner: Identity, spec: TaskSpec, rollback: Rollback) -> Work:
-    """The work that undoes a MaintenanceTask."""
-    return _work(owner, spec, steps=rollback.steps, job=rollback.job)
+def rollback_work(owner: Identity, spec: TaskSpec, rollback: Rollback, sources: Sequence[Source] = ()) -> Work:
+    """The work that undoes a MaintenanceTask; `sources` are the policies whose backups that restores."""
+    return _with_backups(_work(owner, spec, steps=rollback.steps, job=rollback.job), sources)
 
 
 def _work(
@@ -104,3 +149,18 @@ def _work(
         return Work(content=job, timeout=spec.timeout, service_account=spec.service_account_name)
     work = steps_work(owner, steps or [], spec.connections, spec.timeout, memory=memory)
     return replace(work, service_account=spec.service_account_name)
+
+
+def _with_backups(work: Work, sources: Sequence[Source]) -> Work:
+    """The same with what its steps need to read backups, and no more than that: repositories cannot be written to."""
+    if not sources or not isinstance(work.content, RunOrder):
+        return work
+    return replace(
+        work,
+        content=work.content.model_copy(update={"origins": [each.origin for each in sources]}),
+        secrets=dict(work.secrets) | {key: name for each in sources for key, name in each.access.secrets.items()},
+        claims=dict(work.claims) | {path: name for each in sources for path, name in each.access.claims.items()},
+        only_reads=True,
+        scratch=max((each.scratch for each in sources), key=bytes_of),
+        memory=MEMORY,
+    )

@@ -28,9 +28,9 @@ class Redaction:
 
     @classmethod
     def of(cls, credentials: Path) -> "Redaction":
-        """Read them from the mounted Secrets: one sub-directory a connection, one file a key."""
+        """Read them from the mounted Secrets: a sub-directory a connection, a file a key; of policies one deeper."""
         found: set[str] = set()
-        for path in credentials.glob("*/*"):
+        for path in (*credentials.glob("*/*"), *credentials.glob("*/*/*")):
             if path.name in _PUBLIC_KEYS or not path.is_file():
                 continue
             value = path.read_text(errors="replace").strip()

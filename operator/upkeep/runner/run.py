@@ -126,6 +126,7 @@ class _Run:
             scratch=self.scratch,
             remaining=limit - begun,
             previous=step.previous,
+            origins={origin.policy: origin for origin in self.order.origins},
         )
         try:
             async with asyncio.timeout_at(limit) as timer:

@@ -145,3 +145,15 @@ async def test_a_window_is_asked_when_a_backup_that_it_requires_is_proven_or_ref
     asked.append(await seen.asked())
 
     assert asked == [[], ["night"], [], ["night"], ["night", "shop-db"]]
+
+
+async def test_a_task_that_restores_is_asked_when_its_policy_comes_is_proven_or_goes() -> None:
+    steps = [{"name": "restore", "backupRestore": {"connection": "db", "policy": "shop-db"}}]
+    seen = await settled((TASKS, thing("recover", 1, spec={"steps": steps})), (TASKS, thing("other", 1, spec={})))
+    proof = {"lastVerified": {"time": "2026-03-01T05:00:00Z", "snapshot": "5d3fdd52"}}
+    asked = []
+    for version, status, deleted in ((2, {}, False), (3, proof, False), (4, proof, False), (5, proof, True)):
+        seen.observer.seen(BACKUPS, thing("shop-db", version, spec={}, status=status), deleted=deleted)
+        asked.append(await seen.asked())
+
+    assert asked == [["recover", "shop-db"], ["recover", "shop-db"], ["shop-db"], ["recover", "shop-db"]]

@@ -2,10 +2,13 @@
 
 \set shop_password `cat /run/secrets/shop/password`
 \set upkeep_password `cat /run/secrets/upkeep/password`
+\set admin_password `cat /run/secrets/admin/password`
 
 CREATE ROLE shop LOGIN PASSWORD :'shop_password';
 CREATE ROLE upkeep LOGIN PASSWORD :'upkeep_password';
 CREATE DATABASE shop OWNER shop;
+-- Restores need a superuser where there are extensions that only one can create.
+CREATE ROLE shop_admin LOGIN SUPERUSER PASSWORD :'admin_password';
 
 -- What Upkeep needs, and no more:
 --   pg_monitor        reads statistics and measures bloat;

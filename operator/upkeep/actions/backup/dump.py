@@ -1,7 +1,6 @@
 """Dumps of a PostgreSQL database into a directory, and the proof that a dump is whole.
 
-Uncompressed and one file a table, so that the repository can store what did not change only once. The password
-travels in a file that only this user can read, never in an argument or a variable.
+Uncompressed and one file a table, so that the repository can store what did not change only once.
 """
 
 import re
@@ -13,26 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from upkeep.actions.backup.archive import DATABASE, GLOBALS, Archive, Record, last_words, write_record
+from upkeep.actions.backup.libpq import libpq
 from upkeep.actions.backup.process import run
 from upkeep.actions.connections import PostgresTarget
 from upkeep.actions.contract import ActionError, Context
-from upkeep.actions.postgres.session import connection_parameters
 
 DIRECTORY: Final = "postgres"
 """Where the dump stands in the scratch directory; the same for every run, so that snapshots compare."""
 
-_PASSWORD_FILE: Final = "pgpass"  # noqa: S105 - the name of the file, not a password
-_VARIABLES: Final = {
-    "host": "PGHOST",
-    "port": "PGPORT",
-    "dbname": "PGDATABASE",
-    "user": "PGUSER",
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "gssencmode": "PGGSSENCMODE",
-    "connect_timeout": "PGCONNECT_TIMEOUT",
-    "application_name": "PGAPPNAME",
-}
 _ADVICE: Final = (
     ("permission denied", "GRANT pg_read_all_data to the user of the connection"),
     ("row-level security", "use a user with BYPASSRLS, or rows would be missing"),
@@ -149,36 +136,25 @@ class Dumper:
 
 @contextmanager
 def dumper(context: Context, name: str) -> Iterator[Dumper]:
-    """A dumper for the connection; its dump and password file are removed afterwards.
+    """A dumper for the connection; its dump is removed afterwards.
 
     Raises:
         ActionError: no such connection or Secret.
     """
     target = context.target(name, PostgresTarget)
-    parameters = connection_parameters(context, name, target)
     directory = context.scratch / DIRECTORY
-    password_file = context.scratch / _PASSWORD_FILE
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, mode=0o700)
     try:
-        _write_password(password_file, context.secret(name, "password"))
-        variables = {_VARIABLES[key]: value for key, value in parameters.items() if key in _VARIABLES}
-        yield Dumper(
-            server=f"{target.host}:{target.port}",
-            database=target.database,
-            environment={**variables, "PGPASSFILE": str(password_file)},
-            scratch=context.scratch,
-        )
+        with libpq(context, name) as environment:
+            yield Dumper(
+                server=f"{target.host}:{target.port}",
+                database=target.database,
+                environment=environment,
+                scratch=context.scratch,
+            )
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-        password_file.unlink(missing_ok=True)
-
-
-def _write_password(path: Path, password: str) -> None:
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
-    path.write_text(f"*:*:*:*:{escaped}\n")
 
 
 def _size(directory: Path) -> int:

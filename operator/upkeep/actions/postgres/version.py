@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from psycopg.sql import Composed, Identifier
 
 _PER_MAJOR: Final = 10000
+_WITH_LOCALE_PROVIDERS: Final = 15
 _WITH_DATABASE_STATISTICS_APART: Final = 16
 _WITH_MAINTAIN: Final = 17
 _WITH_CHECKPOINTER: Final = 17
@@ -63,6 +64,11 @@ class Version:
         Without, every VACUUM of one table reads the whole catalogue for it.
         """
         return self.major >= _WITH_DATABASE_STATISTICS_APART
+
+    @property
+    def locale_providers(self) -> bool:
+        """Whether a database says who provides its locale."""
+        return self.major >= _WITH_LOCALE_PROVIDERS
 
     @property
     def may_maintain(self) -> LiteralString:

@@ -17,6 +17,7 @@ from upkeep.domain.freeze import Frost
 from upkeep.domain.history import JOB_DELETED, LOST_MESSAGE, settled
 from upkeep.domain.identity import Identity
 from upkeep.domain.instants import write_instant, write_optional
+from upkeep.domain.origins import sources
 from upkeep.domain.recollection import recall
 from upkeep.domain.run import Run, finding_summary, run_name
 from upkeep.domain.runbook import advice, advised, estimate
@@ -232,15 +233,16 @@ def _begin(
         spec = TaskSpec.model_validate(resource.get("spec"))
     except ValidationError as problem:
         return _status(planned, TaskState.FAILED, "TaskInvalid", explain(problem)), None
-    if problem_found := reference_problem(spec):
+    if problem_found := reference_problem(spec, snapshot.policies):
         return _status(planned, TaskState.FAILED, "TaskInvalid", problem_found.message), None
     owner = Identity.of(resource)
     occasion = window_occasion(snapshot, start)
+    memory = recall(TaskStatus, resource.get("status")).status.memory
     begin = StartRun(
         owner=owner,
         name=run_name(owner.name, owner.uid, occasion),
         occasion=occasion,
-        work=task_work(owner, spec, recall(TaskStatus, resource.get("status")).status.memory),
+        work=task_work(owner, spec, memory, sources(spec.steps, owner.namespace, snapshot.policies)),
     )
     return _status(planned, TaskState.RUNNING, "", "", job=begin.name), begin
 

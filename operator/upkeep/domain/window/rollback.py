@@ -24,6 +24,7 @@ from upkeep.api.window import (
 from upkeep.domain.decision import StartRun
 from upkeep.domain.history import JOB_DELETED, LOST_MESSAGE, settled
 from upkeep.domain.identity import Identity
+from upkeep.domain.origins import sources
 from upkeep.domain.spec import explain
 from upkeep.domain.window.ownrun import OwnRun, own_run
 from upkeep.domain.window.plan import OVER, aborted
@@ -118,5 +119,7 @@ def _begin(
         return RollbackStatus(state=TaskState.FAILED, reason="TaskInvalid", message=explain(problem)[:300]), None
     if spec.rollback is None:
         return RollbackStatus(state=TaskState.SKIPPED, reason="NoRollback", message="it has no rollback"), None
-    work = rollback_work(Identity.of(resource), spec, spec.rollback)
+    owner = Identity.of(resource)
+    found = sources(spec.rollback.steps, owner.namespace, snapshot.policies)
+    work = rollback_work(owner, spec, spec.rollback, found)
     return RollbackStatus(state=TaskState.RUNNING, job=undoing.name), undoing.start(work)

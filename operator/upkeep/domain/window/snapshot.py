@@ -30,7 +30,8 @@ class WindowSnapshot:
     Attributes:
         resource: the MaintenanceWindow as read.
         tasks: the MaintenanceTasks of its plan that exist, by name.
-        policies: the BackupPolicies of which it requires a verified backup, as far as they exist, by name.
+        policies: the BackupPolicies of which it requires a verified backup, or whose backups its tasks restore, as far
+            as they exist, by name.
         runs: runs that it started, of its tasks and of its verification.
         busy: names of tasks with an active run that this window did not start.
         targets: what it names or selects for its maintenance mode, and what it may hold, as far as it exists; read just

@@ -9,6 +9,7 @@ import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -192,6 +193,40 @@ async def test_a_scratch_volume_that_is_full_is_said(bench: Bench, s3: S3Server,
 
 
 @pytest.mark.usefixtures("shop")
+async def test_a_server_that_is_full_is_said_and_when_it_has_room_again_the_next_run_succeeds(
+    bench: Bench, s3: S3Server, bucket: str, store: Store
+) -> None:
+    with _little_room(s3.directory / bucket) as enlarge:
+        report = await bench.report(backup(s3.location(bucket)), seconds=20)
+        assert report.outcome is Outcome.FAILED
+        assert "restic said: Save(<data/" in report.message
+        assert report.findings == []
+        enlarge()
+        report = await bench.report(backup(s3.location(bucket)), check(s3.location(bucket)), seconds=300)
+        assert report.outcome is Outcome.CHANGED, report.message
+        assert len(store.snapshots()) == 1
+
+
+@pytest.mark.usefixtures("shop")
+async def test_a_volume_that_is_full_is_said_and_when_it_has_room_again_the_next_run_succeeds(
+    bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "volume").mkdir()
+    password = bench.repository_secret()
+    where = {"path": str(tmp_path / "volume" / "shop"), "passwordSecretRef": {"name": "repository-secret"}}
+    with _little_room(tmp_path / "volume") as enlarge:
+        declared = {"connection": "db", "policy": POLICY, "schedule": "daily", "repository": where}
+        step = await bench.step(BackupPostgres.model_validate(declared))
+        assert step.outcome is Outcome.FAILED
+        assert "no space left on device: the volume is full: enlarge it" in step.message
+        enlarge()
+        checked = BackupIntegrity.model_validate({"repository": where, "readDataSubset": "100%"})
+        report = await bench.report(BackupPostgres.model_validate(declared), checked, seconds=300)
+        assert report.outcome is Outcome.CHANGED, report.message
+        assert len(Store(tmp_path / "volume" / "shop", password).snapshots()) == 1
+
+
+@pytest.mark.usefixtures("shop")
 async def test_a_wrong_password_changes_nothing(bench: Bench, s3: S3Server, bucket: str, store: Store) -> None:
     await bench.step(backup(s3.location(bucket)))
     bench.repository_secret("another-password")
@@ -257,6 +292,17 @@ async def test_a_restore_test_goes_on_while_another_policy_prunes(
     assert prune.metrics["removed"] == 2
     step = await test
     assert step.outcome is Outcome.OK, step.message
+
+
+@contextmanager
+def _little_room(directory: Path) -> Iterator[Callable[[], object]]:
+    """A volume of three MiB at this directory for as long as the block, and how it is enlarged."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "volume", str(directory)]
+    subprocess.run(mount, check=True)
+    try:
+        yield lambda: subprocess.run(["mount", "-o", "remount,size=300m", str(directory)], check=True)
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)
 
 
 @contextmanager

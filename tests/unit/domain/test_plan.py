@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from unit.domain.cluster import BAD, GOOD, at, minutes, resource
 from unit.domain.windowworld import WindowWorld
 from upkeep.domain.identity import OWNER_NAME_LABEL
+from upkeep.domain.order import RunOrder
 
 START: Final = at("02:00")
 UNKNOWN: Final = '{"outcome":"unknown","message":"could not look"}'
@@ -48,6 +49,21 @@ class TestOrder:
         world.wait(minutes(5))
 
         assert order(world) == ["backup", "vacuum", "report"]
+
+    def test_a_task_is_told_what_its_steps_remember(self) -> None:
+        world = begun(planned("a"))
+        world.act()
+        steps = [{"name": "look", "httpCheck": {"url": "http://shop"}}]
+        left = {"step": "look", "action": "httpCheck", "time": "2026-03-01T00:00:00Z", "values": {"p95": "0.1"}}
+        world.tasks["a"] |= {"spec": {"steps": steps}, "status": {"memory": [left]}}
+
+        world.wait(minutes(1))
+
+        ((_, start),) = world.started
+        assert isinstance(start.work.content, RunOrder)
+        (step,) = start.work.content.steps
+        assert step.previous is not None
+        assert step.previous.values == {"p95": "0.1"}
 
     def test_as_many_as_are_allowed_run_at_the_same_time(self) -> None:
         world = begun(planned("a", "b", "c", maxConcurrency=2))

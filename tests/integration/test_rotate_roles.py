@@ -1,5 +1,6 @@
 """Two roles of a real PostgreSQL take turns; whatever happens, what is in use works."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,6 +168,18 @@ async def test_cut_off_at_every_request_nobody_is_locked_out_and_the_next_run_en
         if values["username"] != before:
             assert not has_password(server, before)
     assert request > 10
+
+
+async def test_of_two_runs_at_a_time_one_goes_on(world: RotationWorld, server: Postgres) -> None:
+    results = await asyncio.gather(world.rotate(rotation()), world.rotate(rotation()))
+
+    assert sorted(result.outcome for result in results) == [Outcome.CHANGED, Outcome.FAILED]
+    assert [result.message for result in results if result.outcome is Outcome.FAILED] == [
+        "another run rotates these roles: wait until it has ended"
+    ]
+    values = world.values()
+    assert works(server, values["username"], values["password"])
+    assert works(server, FIRST, "first-password")
 
 
 async def test_no_log_of_the_server_has_a_password(world: RotationWorld, server: Postgres) -> None:

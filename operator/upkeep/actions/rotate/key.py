@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -44,6 +45,10 @@ class Keys(Credential):
 
     key: ClassVar[str] = CURRENT
     redeploys: ClassVar[bool] = True
+
+    def alone(self) -> AbstractAsyncContextManager[None]:
+        """What is changed is the Secret alone, for which its version is enough."""
+        return nullcontext()
 
     async def begin(self, held: Held) -> tuple[Record, Changes]:
         """The first record and the new value, where all that has to hold does.

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import ClassVar
 
 from upkeep.actions.rotate.record import Held, Record
@@ -17,6 +18,14 @@ class Credential(ABC):
     """Key in the Secret of the value that it gives out."""
     redeploys: ClassVar[bool]
     """Whether the workloads are restarted once more after the Secret has forgotten the old one."""
+
+    @abstractmethod
+    def alone(self) -> AbstractAsyncContextManager[None]:
+        """Let no other run do anything as long as the block lasts; the calls below are made inside of it.
+
+        Raises:
+            ActionError: another run is at work.
+        """
 
     @abstractmethod
     async def begin(self, held: Held) -> tuple[Record, Changes]:

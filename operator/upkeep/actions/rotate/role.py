@@ -5,7 +5,8 @@ and no process list ever has it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -45,6 +46,13 @@ SELECT r.rolname AS name, r.rolcanlogin AS login, r.rolsuper AS super,
         WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid AND d.deptype = 'o') AS owned
 FROM pg_roles r WHERE r.rolname = ANY(%(roles)s)
 """
+_LOCK: Final = """
+SELECT pg_try_advisory_lock(hashtextextended(%(roles)s, 0)) AS taken,
+       set_config('tcp_keepalives_idle', '30', false),
+       set_config('tcp_keepalives_interval', '10', false),
+       set_config('tcp_keepalives_count', '3', false)
+"""
+"""The lock goes with the session, and a session whose node has died goes after a minute."""
 _SESSIONS: Final = """
 SELECT coalesce(nullif(a.application_name, ''), 'without a name') AS application, count(*) AS sessions
 FROM pg_stat_activity a WHERE a.usename = %(role)s GROUP BY 1 ORDER BY 2 DESC, 1
@@ -80,15 +88,41 @@ class RotatedRoles(Model):
     is one of them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Roles(Credential):
-    """What a rotation does with the two roles."""
+    """What a rotation does with the two roles, all in one session that holds the lock."""
 
     context: Context
     given: RotatedRoles
+    _opened: Session | None = None
 
     key: ClassVar[str] = PASSWORD
     redeploys: ClassVar[bool] = False
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Hold a lock: a run that was held up must not take a password away that another one has just given.
+
+        Raises:
+            ActionError: no connection, the server is a standby, or another run holds the lock.
+        """
+        async with session(self.context, self.given.connection) as opened:
+            demand_primary(opened, "ALTER ROLE")
+            async with opened.connection.cursor() as cursor:
+                await cursor.execute(_LOCK, {"roles": " ".join(sorted(self.given.roles))})
+                found = await cursor.fetchone()
+            if not (found and found[0]):
+                msg = "another run rotates these roles: wait until it has ended"
+                raise ActionError(msg)
+            self._opened = opened
+            yield
+
+    @property
+    def _session(self) -> Session:
+        if self._opened is None:
+            msg = "a rotation of roles begins by `alone`"
+            raise RuntimeError(msg)
+        return self._opened
 
     async def begin(self, held: Held) -> tuple[Record, Changes]:
         """The first record and the staged value, where all that has to hold does.
@@ -172,8 +206,7 @@ class Roles(Credential):
 
     async def users(self, role: str) -> str:
         """Who has sessions of a role, in words; empty where nobody has."""
-        async with session(self.context, self.given.connection) as opened:
-            found = await opened.fetch(_User, _SESSIONS, {"role": role})
+        found = await self._session.fetch(_User, _SESSIONS, {"role": role})
         named = ", ".join(f"{readable(each.application)} ({each.sessions} sessions)" for each in found[:_NAMED])
         return named + (", …" if found[_NAMED:] else "")
 
@@ -184,9 +217,7 @@ class Roles(Credential):
                 f"the user of connection {self.given.connection!r} is one of the two roles: let another one change them"
             )
             raise ActionError(msg)
-        async with session(self.context, self.given.connection) as opened:
-            demand_primary(opened, "ALTER ROLE")
-            roles = {role.name: role for role in await opened.fetch(_Role, _ROLES, {"roles": [old, new]})}
+        roles = {role.name: role for role in await self._session.fetch(_Role, _ROLES, {"roles": [old, new]})}
         for name in (old, new):
             if name not in roles:
                 msg = f"there is no role {readable(name)!r}: CREATE ROLE it with the memberships of the other one"
@@ -216,17 +247,17 @@ class Roles(Credential):
         import psycopg  # noqa: PLC0415 - a driver is loaded only when an action runs
         from psycopg import sql  # noqa: PLC0415
 
-        async with session(self.context, self.given.connection) as opened:
-            verifier = None if password is None else _verifier(opened, role, password)
-            change = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier))
-            try:
-                await opened.connection.execute(change)
-            except psycopg.errors.InsufficientPrivilege:
-                msg = (
-                    f"PostgreSQL {opened.server}: the user of connection {self.given.connection!r} may not change the "
-                    f"password of {readable(role)!r}: ALTER ROLE it CREATEROLE, and GRANT it the role WITH ADMIN OPTION"
-                )
-                raise ActionError(msg) from None
+        opened = self._session
+        verifier = None if password is None else _verifier(opened, role, password)
+        change = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier))
+        try:
+            await opened.connection.execute(change)
+        except psycopg.errors.InsufficientPrivilege:
+            msg = (
+                f"PostgreSQL {opened.server}: the user of connection {self.given.connection!r} may not change the "
+                f"password of {readable(role)!r}: ALTER ROLE it CREATEROLE, and GRANT it the role WITH ADMIN OPTION"
+            )
+            raise ActionError(msg) from None
 
     async def _login(self, role: str, password: str) -> str:
         """Why nobody can log in so; empty where one can."""

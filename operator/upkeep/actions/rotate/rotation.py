@@ -84,14 +84,15 @@ class Rotation:
             ActionError: something has to be mended first; nothing that is in use has been taken away.
         """
         self._deadline = asyncio.get_running_loop().time() + self.remaining - _RESERVE
-        for _ in range(_ATTEMPTS):
-            held = await read(self.api, self.plan.secret)
-            try:
-                result = await self._step(held)
-            except ChangedError:
-                continue
-            if result is not None:
-                return result
+        async with self.credential.alone():
+            for _ in range(_ATTEMPTS):
+                held = await read(self.api, self.plan.secret)
+                try:
+                    result = await self._step(held)
+                except ChangedError:
+                    continue
+                if result is not None:
+                    return result
         msg = f"Secret {self.plan.secret!r} is changed by somebody else all the time: find out by whom, run this again"
         raise ActionError(msg)
 

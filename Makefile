@@ -74,6 +74,7 @@ test: check cluster ## Everything: check, contract, operator, integration, brows
 	@$(VENV)/bin/pytest -q -p no:cacheprovider -n 2 --dist loadfile tests/integration tests/browser
 	@$(SAY) "cluster tests"
 	@$(PYTHON) -m lab traefik
+	@$(PYTHON) -m lab certmanager
 	@$(VENV)/bin/pytest -q -p no:cacheprovider -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" tests/cluster
 	@$(SAY) "cluster tests that stop the operator"
 	@$(VENV)/bin/pytest -q -p no:cacheprovider -m alone tests/cluster

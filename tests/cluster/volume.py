@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from cluster.server import VOLUMES
+from cluster.server import CLAIMS, VOLUMES
 from cluster.space import Space
+from cluster.waiting import until
 from lab.access import ClusterAccess
 from lab.home import Home
 
@@ -24,8 +25,9 @@ def claimed(space: Space, access: ClusterAccess, name: str) -> Iterator[Path | N
     claim: dict[str, object] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": _SIZE}}
     if access.home_built:
         claim |= {"storageClassName": "", "volumeName": volume}
-    space.make({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": claim})
+    body = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": claim}
     if not access.home_built:
+        space.make(body)
         yield None
         return
     # The only node is this machine. `local`, unlike hostPath, makes the directory writable for the Pod's fsGroup.
@@ -44,6 +46,14 @@ def claimed(space: Space, access: ClusterAccess, name: str) -> Iterator[Path | N
     metadata = {"name": volume}
     space.server.create({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": spec})
     try:
+        space.make(body)
+        # A Pod that comes before the claim is bound may wait for minutes until the scheduler looks at it again.
+        until(
+            lambda: space.status(CLAIMS, name),
+            lambda status: status.get("phase") == "Bound",
+            what=f"claim {name} is bound",
+            seconds=60,
+        )
         yield directory
     finally:
         space.server.delete(VOLUMES, None, volume)

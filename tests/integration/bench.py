@@ -1,9 +1,10 @@
 """What surrounds a step in a Pod, made of real files."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,7 @@ class Bench:
     def __init__(self, directory: Path) -> None:
         self.credentials = directory / "credentials"
         self.scratch = directory / "scratch"
+        self.volumes = directory / "volumes"
         self.connections: list[Connection] = []
         self.origins: list[Origin] = []
         self.scratch.mkdir(parents=True)
@@ -83,6 +85,13 @@ class Bench:
         for key, value in (keys or {}).items():
             (self.credentials / "site" / key).write_text(value)
         return "site"
+
+    def connect_volume(self) -> Path:
+        """The connection `logs`; returns the directory of its volume."""
+        self.connections.append(Connection.model_validate({"name": "logs", "volume": {"claimName": "shop-logs"}}))
+        directory = self.volumes / "logs"
+        directory.mkdir(parents=True)
+        return directory
 
     def as_redis_user(self, server: redisserver.RedisServer, *rules: str) -> None:
         """Let the connection `cache` use a user that may do only what the rules of its ACL allow."""
@@ -143,13 +152,15 @@ class Bench:
             connections={connection.name: connection for connection in self.connections},
             credentials=self.credentials,
             scratch=self.scratch,
+            volumes=self.volumes,
             remaining=remaining,
             previous=previous,
         )
 
     async def report(self, *actions: Action, seconds: float = 60) -> RunReport:
         """Run the actions as the runner does."""
-        return await execute(self.order(*actions, seconds=seconds), credentials=self.credentials, scratch=self.scratch)
+        order = self.order(*actions, seconds=seconds)
+        return await execute(order, credentials=self.credentials, scratch=self.scratch, volumes=self.volumes)
 
     async def next_report(self, action: Action, last: RunReport, *, seconds: float = 60) -> RunReport:
         """Run the action as the next run of its task does: with what its last report has left."""
@@ -157,12 +168,43 @@ class Bench:
         left = Previous(time=datetime.now(UTC), values=last.steps[0].memory)
         steps = [step.model_copy(update={"previous": left}) for step in order.steps]
         order = RunOrder.decode(order.model_copy(update={"steps": steps}).encode())
-        return await execute(order, credentials=self.credentials, scratch=self.scratch)
+        return await execute(order, credentials=self.credentials, scratch=self.scratch, volumes=self.volumes)
 
     async def step(self, action: Action, *, seconds: float = 60) -> StepReport:
         """Run one action as the runner does."""
         report = await self.report(action, seconds=seconds)
         return report.steps[0]
+
+
+@contextmanager
+def small_volume(directory: Path) -> Iterator[None]:
+    """A file system of one MiB at the directory, for as long as the context."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "logs", directory], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
+@contextmanager
+def powerless() -> Iterator[None]:
+    """This process as user and group 65532, as a Pod is, for as long as the context."""
+    os.setegid(65532)
+    os.seteuid(65532)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def being_read(path: Path) -> bool:
+    """Whether this process has the file open."""
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if descriptor.readlink() == path:
+                return True
+    return False
 
 
 async def eventually(condition: Callable[[], object]) -> None:

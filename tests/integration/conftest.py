@@ -73,3 +73,16 @@ def pod(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
         yield bench
         assert list(bench.scratch.iterdir()) == [], "something was left behind"
+
+
+@pytest.fixture
+def volume(bench: Bench) -> Path:
+    return bench.connect_volume()
+
+
+@pytest.fixture
+def reachable_bench() -> Iterator[Bench]:
+    """A bench in a directory that other users can reach."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Bench(Path(directory))

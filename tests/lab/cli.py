@@ -70,6 +70,14 @@ def traefik() -> None:
 
 
 @app.command()
+def certmanager() -> None:
+    """Issue certificates with cert-manager, which is built for it once."""
+    with working() as (home, report):
+        started = cluster.start_certmanager(home, report)
+        report.say("cert-manager runs." if started else "Only a cluster that was built here gets a cert-manager.")
+
+
+@app.command()
 def packages() -> None:
     """Install the servers that tests run against, where they are missing."""
     with working() as (home, report):

@@ -10,7 +10,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lab import debian, homebuilt, images, ingress, kind, state, traefik
+from lab import certmanager, debian, homebuilt, images, ingress, kind, state, traefik
 from lab.access import ClusterAccess, connect
 from lab.failure import LabError
 
@@ -93,6 +93,18 @@ def start_traefik(home: Home, report: Report) -> str | None:
     if given() or _recorded(home).kind != "home-built":
         return None
     return traefik.up(home, _recorded(home), report)
+
+
+def start_certmanager(home: Home, report: Report) -> bool:
+    """Start cert-manager; return False where the cluster is not one that was built here.
+
+    Raises:
+        LabError: there is no cluster, or cert-manager cannot be built or started.
+    """
+    if given() or _recorded(home).kind != "home-built":
+        return False
+    certmanager.up(home, _recorded(home), report)
+    return True
 
 
 def _recorded(home: Home) -> State:

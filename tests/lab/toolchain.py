@@ -75,8 +75,8 @@ def linker_flags(module: str) -> str:
 def fingerprint(*, go_version: str, directory: Path = MODULE) -> str:
     """Return a hash of all that decides what the programs are."""
     digest = hashlib.sha256(go_version.encode())
-    for name in ("go.mod", "go.sum"):
-        digest.update((directory / name).read_bytes())
+    for path in (directory / "go.mod", directory / "go.sum", *sorted(directory.glob("*.go"))):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

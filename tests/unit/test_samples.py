@@ -112,7 +112,7 @@ def test_a_schedule_is_due_when_its_name_says(name: str, due: str) -> None:
 
 def test_the_servers_and_secrets_that_samples_name_are_in_the_demo(sample: Object) -> None:
     services, secrets = _names("Service", DEMO), _names("Secret", DEMO) | ISSUED
-    claims = _names("PersistentVolumeClaim", DEMO)
+    claims = _names("PersistentVolumeClaim", DEMO, *SAMPLES)
     scripts = _names("ConfigMap", *SAMPLES)
 
     for key, value in _leaves(sample["spec"]):

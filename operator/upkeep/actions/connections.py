@@ -125,6 +125,16 @@ class PrometheusTarget(ConnectionTarget):
     """Secret with the keys that an http connection's has. Left out: no authentication."""
 
 
+class VolumeTarget(ConnectionTarget):
+    """A volume with files."""
+
+    kind: ClassVar[str] = "volume"
+
+    claim_name: ObjectName
+    """Name of a PersistentVolumeClaim in the same namespace. Its files have to be readable, and for steps that change
+    them writable, for the group 65532, which a volume is given where its driver supports fsGroup."""
+
+
 _SOMETHING: Final = "a tls connection needs a host, a secretRef, or both"
 
 
@@ -156,7 +166,7 @@ class TLSTarget(ConnectionTarget):
 
 
 class Connection(OneOf):
-    """A named server that steps can use; exactly one kind of target."""
+    """A named server or volume that steps can use; exactly one kind of target."""
 
     name: LabelName
     """Name that steps refer to."""
@@ -170,11 +180,13 @@ class Connection(OneOf):
     """A certificate, served or stored."""
     prometheus: PrometheusTarget | None = None
     """A Prometheus, or anything that speaks its API (Thanos, Mimir, VictoriaMetrics)."""
+    volume: VolumeTarget | None = None
+    """A volume with files, mounted into the Pod of the run."""
 
     @classmethod
     def alternatives(cls) -> Sequence[str]:
         """The kinds of target."""
-        return ("postgres", "redis", "http", "tls", "prometheus")
+        return ("postgres", "redis", "http", "tls", "prometheus", "volume")
 
     @property
     def target(self) -> ConnectionTarget:
@@ -184,5 +196,5 @@ class Connection(OneOf):
 
     @property
     def kind(self) -> str:
-        """`postgres`, `redis`, `http`, `tls` or `prometheus`."""
+        """`postgres`, `redis`, `http`, `tls`, `prometheus` or `volume`."""
         return self.chosen()

@@ -164,6 +164,7 @@ class Context:
         connections: the task's connections by name.
         credentials: directory with one sub-directory a connection, one file a Secret key.
         scratch: writable directory that vanishes with the Pod.
+        volumes: directory with one sub-directory a connection of kind volume.
         remaining: seconds until the step's deadline when it starts.
         previous: what the step remembers; None in its first run, and in the checks of a window.
         origins: the BackupPolicies that the task's steps name, by name.
@@ -172,6 +173,7 @@ class Context:
     connections: Mapping[str, Connection]
     credentials: Path
     scratch: Path
+    volumes: Path
     remaining: float
     previous: Previous | None = None
     origins: Mapping[str, "Origin"] = field(default_factory=dict)

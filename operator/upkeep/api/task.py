@@ -88,7 +88,7 @@ class TaskSpec(OneOf):
     failed_runs_history_limit: Annotated[int, Field(ge=0, le=100)] = 3
     """How many Jobs of failed runs are kept."""
     connections: Connections = Field(default_factory=list)
-    """Servers that the steps use, by name."""
+    """Servers and volumes that the steps use, by name."""
     steps: Steps | None = None
     """What is done, in this order."""
     job: CustomJob | None = None

@@ -16,6 +16,7 @@ from upkeep.actions.registry import find
 
 ORDER_VARIABLE: Final = "UPKEEP_RUN_ORDER"
 CREDENTIALS_DIRECTORY: Final = "/var/run/upkeep/credentials"
+VOLUMES_DIRECTORY: Final = "/var/run/upkeep/volumes"
 SCRATCH_DIRECTORY: Final = "/var/run/upkeep/scratch"
 TERMINATION_MESSAGE_PATH: Final = "/dev/termination-log"
 CONTAINER: Final = "run"

@@ -7,7 +7,7 @@ from typing import Final
 
 from upkeep.actions.backup.origin import Origin
 from upkeep.actions.backup.repository import Repository
-from upkeep.actions.connections import Connection
+from upkeep.actions.connections import Connection, VolumeTarget
 from upkeep.actions.contract import Previous
 from upkeep.actions.fields import bytes_of
 from upkeep.api.container import CustomJob
@@ -15,7 +15,7 @@ from upkeep.api.steps import StepBase
 from upkeep.api.task import Rollback, StepMemory, TaskSpec
 from upkeep.domain.identity import Identity
 from upkeep.domain.instants import read_instant
-from upkeep.domain.order import OrderedStep, RunOrder
+from upkeep.domain.order import VOLUMES_DIRECTORY, OrderedStep, RunOrder
 
 MEMORY: Final = "1Gi"
 """Memory limit, as a quantity, of what works with a repository."""
@@ -108,6 +108,11 @@ def steps_work(
         content=order,
         timeout=timeout,
         secrets={connection: secret for connection, secret in secrets.items() if secret},
+        claims={
+            f"{VOLUMES_DIRECTORY}/{connection.name}": connection.target.claim_name
+            for connection in connections
+            if isinstance(connection.target, VolumeTarget)
+        },
     )
 
 

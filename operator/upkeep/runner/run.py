@@ -24,7 +24,7 @@ from upkeep.actions.contract import (
 )
 from upkeep.actions.fields import format_duration
 from upkeep.domain import sighting
-from upkeep.domain.order import OrderedStep, RunOrder
+from upkeep.domain.order import VOLUMES_DIRECTORY, OrderedStep, RunOrder
 from upkeep.domain.report import RunReport, StepReport, memory_size, worst_first
 from upkeep.runner.journal import FIELDS
 from upkeep.runner.redaction import Redaction
@@ -33,13 +33,16 @@ _LOGGER: Final = logging.getLogger(__name__)
 _STOPPED: Final = "stopped: the Pod was told to end (SIGTERM) before this step was done"
 
 
-async def execute(order: RunOrder, *, credentials: Path, scratch: Path) -> RunReport:
+async def execute(
+    order: RunOrder, *, credentials: Path, scratch: Path, volumes: Path = Path(VOLUMES_DIRECTORY)
+) -> RunReport:
     """Run the steps.
 
     Args:
         order: what to run, and how long it may take.
         credentials: directory with one sub-directory a connection, one file a Secret key.
         scratch: writable directory.
+        volumes: directory with one sub-directory a connection of kind volume.
 
     Returns:
         The report over all steps, also when the run was cancelled or ran out of time. Nothing is raised.
@@ -48,6 +51,7 @@ async def execute(order: RunOrder, *, credentials: Path, scratch: Path) -> RunRe
         order=order,
         credentials=credentials,
         scratch=scratch,
+        volumes=volumes,
         redaction=Redaction.of(credentials),
         deadline=asyncio.get_running_loop().time() + order.timeout.total_seconds(),
     )
@@ -64,6 +68,7 @@ class _Run:
     order: RunOrder
     credentials: Path
     scratch: Path
+    volumes: Path
     redaction: Redaction
     deadline: float
     reports: list[StepReport] = field(default_factory=list)
@@ -124,6 +129,7 @@ class _Run:
             connections={connection.name: connection for connection in self.order.connections},
             credentials=self.credentials,
             scratch=self.scratch,
+            volumes=self.volumes,
             remaining=limit - begun,
             previous=step.previous,
             origins={origin.policy: origin for origin in self.order.origins},

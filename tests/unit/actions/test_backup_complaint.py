@@ -21,7 +21,7 @@ def bucket(tmp_path: Path) -> Storage:
     (tmp_path / "storage").mkdir()
     for key in ("accessKeyId", "secretAccessKey"):
         (tmp_path / "storage" / key).write_text("value")
-    context = Context(connections={}, credentials=tmp_path, scratch=tmp_path, remaining=60)
+    context = Context(connections={}, credentials=tmp_path, scratch=tmp_path, volumes=tmp_path, remaining=60)
     return Bucket(S3Location.model_validate(LOCATION), context)
 
 

@@ -134,7 +134,9 @@ def test_each_default_is_told_in_words_too(schema: Schema) -> None:
         (
             "mt",
             ".spec.connections[]",
-            " + ".join(f"(has(self.{kind}) ? 1 : 0)" for kind in ("postgres", "redis", "http", "tls", "prometheus"))
+            " + ".join(
+                f"(has(self.{kind}) ? 1 : 0)" for kind in ("postgres", "redis", "http", "tls", "prometheus", "volume")
+            )
             + " == 1",
         ),
         ("mt", ".spec.job.env[]", "(has(self.value) ? 1 : 0)"),

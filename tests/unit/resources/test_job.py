@@ -16,7 +16,7 @@ from upkeep.api.status import Trigger
 from upkeep.api.task import TaskSpec
 from upkeep.domain.decision import Occasion
 from upkeep.domain.identity import Identity
-from upkeep.domain.order import CREDENTIALS_DIRECTORY, ORDER_VARIABLE, SCRATCH_DIRECTORY, RunOrder
+from upkeep.domain.order import CREDENTIALS_DIRECTORY, ORDER_VARIABLE, SCRATCH_DIRECTORY, VOLUMES_DIRECTORY, RunOrder
 from upkeep.domain.run import observe, run_name
 from upkeep.domain.work import Work, task_work
 from upkeep.resources.job import REPORT_GRACE, job
@@ -153,6 +153,16 @@ def test_steps_are_restricted_too_and_can_write_nowhere_but_where_they_should(ch
     assert violations(spec) == []
     assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
     assert spec["securityContext"]["runAsUser"] == spec["securityContext"]["fsGroup"] == 65532
+
+
+def test_a_volume_that_steps_use_is_mounted_under_its_name() -> None:
+    logs = {"name": "logs", "volume": {"claimName": "shop-logs"}}
+    spec = {"connections": [logs], "steps": [{"name": "size", "logsSize": {"connection": "logs"}}]}
+    made = built(spec)
+    (volume,) = [each for each in pod(made)["volumes"] if "persistentVolumeClaim" in each]
+    (mount,) = [each for each in container(made)["volumeMounts"] if each["name"] == volume["name"]]
+    assert volume["persistentVolumeClaim"] == {"claimName": "shop-logs"}
+    assert mount["mountPath"] == f"{VOLUMES_DIRECTORY}/logs"
 
 
 def test_these_rules_would_notice() -> None:

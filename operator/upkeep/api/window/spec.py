@@ -69,7 +69,7 @@ class WindowSpec(Model):
     checklist: Checklist | None = None
     """What people do by hand and tick off."""
     connections: Connections = Field(default_factory=list)
-    """Servers that required checks and the verification use, by name."""
+    """Servers and volumes that required checks and the verification use, by name."""
     plan: Plan | None = None
     """The tasks that run while it is open."""
     maintenance_mode: MaintenanceMode | None = None

@@ -1,0 +1,1 @@
+"""Work on log files of a volume."""

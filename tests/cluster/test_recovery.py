@@ -1,6 +1,9 @@
 """The sample of an emergency recovery: stop, restore, start, verify; and what it does where the restore fails."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
@@ -77,6 +80,28 @@ def test_a_rehearsal_touches_nothing(shop: Space, kubectl: Kubectl) -> None:
 
     assert asked(shop, kubectl, "SELECT count(*) FROM orders", database="shop_rehearsal") == "1000"
     assert asked(shop, kubectl, "SELECT oid FROM pg_database WHERE datname = 'shop'") == before
+
+
+def test_backups_are_listed_made_and_restored_from_the_command_line(
+    shop: Space, kubectl: Kubectl, access: ClusterAccess
+) -> None:
+    def upkeep(*arguments: str) -> str:
+        environment = {**os.environ, "KUBECONFIG": str(access.kubeconfig), "PYTHONPATH": str(TREE / "operator")}
+        command = [sys.executable, "-m", "upkeep", "backup", *arguments, "-n", shop.name]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert upkeep("run", "shop-db", "--wait").splitlines()[1].startswith("changed: snapshot ")
+    newest, *_ = shop.status(BACKUPS, "shop-db")["snapshots"]
+    listed = upkeep("list", "shop-db")
+    assert newest["snapshot"] in listed
+    assert "daily" in listed
+    wanted = ("--database=by_hand", "--snapshot", newest["snapshot"], "--wait")
+    assert "restored into 'by_hand' on PostgreSQL db:5432" in upkeep("restore", "shop-db", *wanted)
+    assert asked(shop, kubectl, "SELECT count(*) FROM orders", database="by_hand") == asked(
+        shop, kubectl, "SELECT count(*) FROM orders"
+    )
 
 
 def test_a_shop_whose_database_cannot_be_restored_is_started_again(shop: Space, kubectl: Kubectl) -> None:

@@ -10,6 +10,7 @@ from upkeep.actions.backup.rate import Rate
 from upkeep.actions.backup.rest import RestLocation
 from upkeep.actions.backup.retention import Retention
 from upkeep.actions.backup.s3 import S3Location
+from upkeep.actions.backup.sanity import Sanity
 from upkeep.actions.connections import PostgresTarget, SecretReference
 from upkeep.actions.fields import Duration, LabelName, Model, ObjectName, OneOf, Rule, Size
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone, WindowReferences
@@ -190,6 +191,8 @@ class BackupSpec(Model):
     """How late a backup may start, in seconds. Left out: the last missed one is always caught up."""
     verify: BackupVerification = BackupVerification()
     """The proof that backups are good."""
+    sanity: Sanity = Sanity()
+    """What a backup has to be like. One that is not is not stored, and its run has failed."""
     suspend: bool = False
     """True: nothing is started by schedule. Occurrences of that time are recorded as Missed(Suspended)."""
     timeout: Duration = Field(default="4h", validate_default=True)
@@ -213,6 +216,21 @@ class BackupSpec(Model):
         if self.prune is None and any(schedule.retention for schedule in self.schedules):
             raise ValueError(_ENFORCED["message"])
         return self
+
+
+class StoredBackup(Model):
+    """A backup that ended well."""
+
+    snapshot: str
+    """restic's short id."""
+    schedule: str
+    """Name of its schedule."""
+    time: Timestamp
+    """When it was made."""
+    bytes: Annotated[int, Field(ge=0)]
+    """Size of what was backed up, before it was compressed."""
+    verified_time: Timestamp | None = None
+    """When it last passed a restore test."""
 
 
 class BackupScheduleStatus(Model):
@@ -289,6 +307,8 @@ class BackupStatus(ResourceStatus):
     """What the last good backup said: its snapshot and size."""
     last_backup_time: Timestamp | None = None
     """When the last good backup ended."""
+    snapshots: Annotated[Sequence[StoredBackup], Field(max_length=20)] = ()
+    """The newest backups that this policy made and did not remove, newest first."""
     last_integrity_check_time: Timestamp | None = None
     """When the repository was last found intact."""
     last_verified: LastVerified | None = None

@@ -70,6 +70,12 @@ def _upcoming() -> int:
     return command(sys.argv[2:])
 
 
+def _backup() -> int:
+    from upkeep.cli.backup import main as command  # noqa: PLC0415 - only this command needs it
+
+    return command(sys.argv[2:])
+
+
 def _runbook() -> int:
     from upkeep.cli.runbook import main as command  # noqa: PLC0415 - only this command needs it
 
@@ -101,6 +107,7 @@ COMMANDS: Final[Mapping[str, tuple[Callable[[], int], str]]] = {
     "extend": (_ask, "let a window that is open end later"),
     "cancel": (_ask, "call off the next opening of a window, or the one under way"),
     "upcoming": (_upcoming, "show when windows open in any range of time, and when not and why"),
+    "backup": (_backup, "list backups; make one, prove one or restore one now"),
     "runbook": (_runbook, "print what a task is for, and what to do by hand"),
     "actions": (_actions, "print what a step can do: parameters, privileges, locks and findings"),
     "version": (_version, "print the version"),

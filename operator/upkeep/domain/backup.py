@@ -59,7 +59,12 @@ class BackupSnapshot:
 def decide(snapshot: BackupSnapshot) -> Decision:
     """What should happen now."""
     known = recall(BackupStatus, snapshot.resource.get("status"))
-    plan = _Plan(snapshot=snapshot, known=known, ledger=Ledger.of(known, pending=known.status.active)).with_ends()
+    plan = _Plan(
+        snapshot=snapshot,
+        known=known,
+        ledger=Ledger.of(known, pending=known.status.active),
+        proofs=Proofs(snapshots=tuple(known.status.snapshots)),
+    ).with_ends()
     try:
         spec = BackupSpec.model_validate(snapshot.resource.get("spec"))
         timetables = _timetables(snapshot, spec, known)
@@ -239,7 +244,14 @@ class _Plan:
             owner=owner,
             name=run_name(owner.name, owner.uid, occasion),
             occasion=occasion,
-            work=backup_work(owner, spec, occasion.schedule, verified=verified, departed=self.departed),
+            work=backup_work(
+                owner,
+                spec,
+                occasion.schedule,
+                verified=verified,
+                departed=self.departed,
+                last=next(iter(self.proofs.snapshots), None),
+            ),
         )
         event = Announce(type=EventType.NORMAL, reason="RunStarted", message=f"{start.name}: {occasion.schedule}")
         return replace(self, starts=(*self.starts, start), events=(*self.events, event))

@@ -13,9 +13,10 @@ from upkeep.actions.backup.prune import BackupPrune
 from upkeep.actions.backup.repository import Repository
 from upkeep.actions.backup.restoretest import BackupRestoreTest
 from upkeep.actions.backup.retention import ScheduleRetention
+from upkeep.actions.backup.sanity import Previous
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Action
-from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, BackupSpec, LastVerified
+from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, BackupSpec, LastVerified, StoredBackup
 from upkeep.domain.identity import Identity
 from upkeep.domain.order import OrderedStep, RunOrder
 from upkeep.domain.origins import access
@@ -26,7 +27,13 @@ SOURCE: Final = "source"
 
 
 def backup_work(
-    owner: Identity, spec: BackupSpec, schedule: str, *, verified: LastVerified | None, departed: Sequence[str] = ()
+    owner: Identity,
+    spec: BackupSpec,
+    schedule: str,
+    *,
+    verified: LastVerified | None,
+    departed: Sequence[str] = (),
+    last: StoredBackup | None = None,
 ) -> Work:
     """The work of one schedule of a policy, of its integrity check, of its restore test, or of the removal.
 
@@ -36,6 +43,7 @@ def backup_work(
         schedule: name of the schedule, or the name under which one of the others stands beside them.
         verified: the last restore test that was passed, of which the removal keeps the snapshot.
         departed: names of Jobs of the policy that have ended.
+        last: the last good backup, than which the next one must not be much smaller.
     """
     reached, test = access(spec, departed=departed), spec.verify.restore_test
     connections: list[Connection] = []
@@ -43,7 +51,7 @@ def backup_work(
     if schedule not in {INTEGRITY, RESTORE_TEST, PRUNE} and spec.source.postgres:
         connections = [Connection(name=SOURCE, postgres=spec.source.postgres)]
         secrets |= {SOURCE: spec.source.postgres.secret_ref.name}
-    action = _action(owner, spec, schedule, verified, reached.repository)
+    action = _action(owner, spec, schedule, verified, reached.repository, last)
     step = OrderedStep(name=schedule, action_name=type(action).action_name, action=action)
     return Work(
         content=RunOrder(owner=str(owner), timeout=spec.timeout, steps=[step], connections=connections),
@@ -57,7 +65,12 @@ def backup_work(
 
 
 def _action(
-    owner: Identity, spec: BackupSpec, schedule: str, verified: LastVerified | None, repository: Repository
+    owner: Identity,
+    spec: BackupSpec,
+    schedule: str,
+    verified: LastVerified | None,
+    repository: Repository,
+    last: StoredBackup | None,
 ) -> Action:
     policy = f"{owner.namespace}/{owner.name}"
     check, test = spec.verify.integrity, spec.verify.restore_test
@@ -79,4 +92,11 @@ def _action(
             tested=test is not None,
             dry_run=spec.prune.dry_run,
         )
-    return BackupPostgres(connection=SOURCE, repository=repository, policy=policy, schedule=schedule)
+    return BackupPostgres(
+        connection=SOURCE,
+        repository=repository,
+        policy=policy,
+        schedule=schedule,
+        sanity=spec.sanity,
+        previous=Previous(snapshot=last.snapshot, bytes=last.bytes) if last else None,
+    )

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from upkeep.actions.backup.prune import FREED_BYTES, KEPT, REMOVED
+from upkeep.actions.backup.prune import FREED_BYTES, KEPT, KEPT_SNAPSHOTS, REMOVED
 from upkeep.actions.backup.repository import FREE_BYTES, REPOSITORY_BYTES
-from upkeep.actions.backup.trial import AGE_SECONDS, RESTORE_SECONDS, SNAPSHOT, SNAPSHOT_TIME
+from upkeep.actions.backup.snapshot import BYTES, SNAPSHOT, SNAPSHOT_TIME
+from upkeep.actions.backup.trial import AGE_SECONDS, RESTORE_SECONDS
 from upkeep.actions.contract import Outcome
-from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, LastPrune, LastVerified
+from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, LastPrune, LastVerified, StoredBackup
 from upkeep.api.status import Condition
 from upkeep.domain.capacity import Measured
 from upkeep.domain.conditions import Fact
@@ -26,6 +27,7 @@ from upkeep.domain.run import Run
 VERIFIED: Final = "Verified"
 _NOT_YET: Final = Fact(type=VERIFIED, status=None, reason="NotTestedYet", message="no restore test has ended yet")
 _MAX_MESSAGE: Final = 300
+_MAX_SNAPSHOTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class Proofs:
         verdict: what the last restore test says; None where none has ended.
         sizes: of the repository, after each of them that tells.
         announcements: Events about it.
+        snapshots: the newest backups, newest first.
     """
 
     remembered: Mapping[str, Any] = field(default_factory=dict)
@@ -45,6 +48,7 @@ class Proofs:
     verdict: Fact | None = None
     sizes: tuple[Measured, ...] = ()
     announcements: tuple[Announce, ...] = ()
+    snapshots: tuple[StoredBackup, ...] = ()
 
     def with_end(self, run: Run) -> "Proofs":
         """Adds a run that has ended. One of which nobody knows any more what it did proves nothing."""
@@ -59,17 +63,26 @@ class Proofs:
         if schedule == INTEGRITY:
             proof = {"last_integrity_check_time": ended}
         elif schedule == PRUNE:
-            proof = _pruned(step, ended)
+            proof = _pruned(step, ended) | self._listing(_left(self.snapshots, step))
         else:
             message = step.message if step else run.message
-            proof = {"last_backup_time": ended, "last_backup": message[:_MAX_MESSAGE]}
-        size = _size(step)
-        remembered = {**self.remembered, **proof, **size}
-        sizes = self.sizes
+            listing = self._listing(_with_backup(self.snapshots, step, schedule))
+            proof = {"last_backup_time": ended, "last_backup": message[:_MAX_MESSAGE], **listing}
+        size, sizes = _size(step), self.sizes
         if size:
             free = _number(step, FREE_BYTES)
             sizes = (*sizes, Measured(time=run.finished or run.created, bytes=size["repository_bytes"], free=free))
-        return replace(self, remembered=remembered, successes={**self.successes, schedule: ended}, sizes=sizes)
+        return replace(
+            self,
+            remembered={**self.remembered, **proof, **size},
+            successes={**self.successes, schedule: ended},
+            sizes=sizes,
+            snapshots=proof.get("snapshots", self.snapshots),
+        )
+
+    def _listing(self, snapshots: Sequence[StoredBackup]) -> dict[str, Any]:
+        """The field of a status that lists them, where that has changed."""
+        return {"snapshots": tuple(snapshots)} if tuple(snapshots) != self.snapshots else {}
 
     def facts(self, known: Sequence[Condition], *, tested: bool | None) -> Sequence[Fact]:
         """The condition Verified: of the last restore test, also while the next one runs; none without such tests.
@@ -102,9 +115,14 @@ class Proofs:
             event = Announce(type=EventType.WARNING, reason="BackupNotVerified", message=message[:1000])
             return replace(self, verdict=fact, announcements=(*self.announcements, event))
         event = Announce(type=EventType.NORMAL, reason="BackupVerified", message=message[:1000])
+        snapshots = tuple(
+            each.model_copy(update={"verified_time": ended}) if each.snapshot == verified.snapshot else each
+            for each in self.snapshots
+        )
         return replace(
             self,
-            remembered={**self.remembered, "last_verified": verified},
+            remembered={**self.remembered, "last_verified": verified, **self._listing(snapshots)},
+            snapshots=snapshots,
             successes={**self.successes, RESTORE_TEST: ended},
             verdict=Fact(type=VERIFIED, status=True, reason="RestoreTestPassed", message=message),
             announcements=(*self.announcements, event),
@@ -125,7 +143,30 @@ def _verified(step: StepReport, ended: str) -> LastVerified | None:
         return None
 
 
-def _pruned(step: StepReport | None, ended: str) -> Mapping[str, Any]:
+def _with_backup(known: Sequence[StoredBackup], step: StepReport | None, schedule: str) -> Sequence[StoredBackup]:
+    """The list with a backup that was made, as far as it says which."""
+    try:
+        made = StoredBackup(
+            snapshot=step.facts[SNAPSHOT] if step else "",
+            schedule=schedule,
+            time=write_instant(datetime.fromisoformat(step.facts[SNAPSHOT_TIME] if step else "")),
+            bytes=int(step.metrics[BYTES] if step else -1),
+        )
+    except (KeyError, ValueError, OverflowError):
+        return known
+    others = [each for each in known if each.snapshot != made.snapshot]
+    return sorted([made, *others], key=lambda each: each.time, reverse=True)[:_MAX_SNAPSHOTS]
+
+
+def _left(known: Sequence[StoredBackup], step: StepReport | None) -> Sequence[StoredBackup]:
+    """The list after a removal; unchanged where that does not say what it left, as a dry run does not."""
+    if step is None or KEPT_SNAPSHOTS not in step.facts:
+        return known
+    kept = frozenset(step.facts[KEPT_SNAPSHOTS].split())
+    return [each for each in known if each.snapshot in kept]
+
+
+def _pruned(step: StepReport | None, ended: str) -> dict[str, Any]:
     """What a removal did; nothing where it was a dry run, or does not say."""
     metrics = step.metrics if step else {}
     try:

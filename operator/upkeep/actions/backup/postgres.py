@@ -1,9 +1,10 @@
 """Backs a PostgreSQL database up: dump, proof that the dump is whole, then a snapshot in the repository.
 
-It must never report success for a dump that is empty, cut off, or only partly in the repository.
+It must never report success for a dump that is empty, cut off, implausibly small, or only partly in the repository.
 """
 
 import time
+from datetime import UTC, datetime
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -11,7 +12,8 @@ from pydantic import Field
 from upkeep.actions.backup.capacity import room_findings
 from upkeep.actions.backup.dump import DIRECTORY, Dump, Dumper, dumper
 from upkeep.actions.backup.repository import Repository, Restic, readable_size
-from upkeep.actions.backup.snapshot import Snapshot
+from upkeep.actions.backup.sanity import Previous, Sanity, implausible
+from upkeep.actions.backup.snapshot import BYTES, SNAPSHOT, SNAPSHOT_TIME, Snapshot
 from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import LabelName
 from upkeep.actions.postgres.session import session
@@ -36,6 +38,10 @@ class BackupPostgres(Action):
     """`namespace/name` of the BackupPolicy; host and tag of the snapshot."""
     schedule: LabelName
     """Name of the schedule; a tag of the snapshot."""
+    sanity: Sanity = Sanity()
+    """What the dump has to be like."""
+    previous: Previous | None = None
+    """The last good backup."""
 
     async def run(self, context: Context) -> Result:
         """Dump, verify, store.
@@ -51,7 +57,10 @@ class BackupPostgres(Action):
             await source.dump()
             missing_globals = await source.dump_globals()
             dump = await source.verify(encoding=encoding)
-            dumped = time.monotonic()
+            if doubt := implausible(self.sanity, dump.bytes, self.previous, of=source.database):
+                message = f"nothing was stored: {doubt.recommendation}"
+                return Result(outcome=Outcome.FAILED, message=message, findings=[doubt])
+            dumped, moment = time.monotonic(), datetime.now(UTC)
             snapshot = await restic.backup(
                 DIRECTORY, host=self.policy, tags=[f"policy={self.policy}", f"schedule={self.schedule}"]
             )
@@ -71,7 +80,7 @@ class BackupPostgres(Action):
                 *room_findings(restic.name, room, added=snapshot.added),
             ],
             metrics={
-                "bytes": snapshot.bytes,
+                BYTES: snapshot.bytes,
                 "added_bytes": snapshot.added,
                 **room,
                 "files": snapshot.files,
@@ -80,6 +89,7 @@ class BackupPostgres(Action):
                 "dump_seconds": round(dumped - begun, 3),
                 "store_seconds": round(stored - dumped, 3),
             },
+            facts={SNAPSHOT: snapshot.identifier, SNAPSHOT_TIME: moment.isoformat()},
         )
 
     async def _encoding(self, context: Context, source: Dumper) -> str:

@@ -23,6 +23,10 @@ KEPT: Final = "kept"
 FREED_BYTES: Final = "freed_bytes"
 """What a run that was no dry run measures: snapshots that are gone, those of the policy that stay, and the room."""
 
+KEPT_SNAPSHOTS: Final = "kept_snapshots"
+"""Fact of such a run: the short ids of the newest ones that stay."""
+
+_LISTED: Final = 64
 _CLOCKS_DIFFER: Final = timedelta(hours=1)
 
 
@@ -107,7 +111,8 @@ class BackupPrune(Action):
             await restic.check(read_data_subset=None)
             await restic.forget(going)
         await restic.prune()
-        left = {each.identifier for each in await restic.stored(host=self.policy, tag=f"policy={self.policy}")}
+        kept = sorted(await restic.stored(host=self.policy, tag=f"policy={self.policy}"), key=lambda each: each.time)
+        left = {each.identifier for each in kept}
         stayed = [each.name for each in going if each.identifier in left]
         lost = [each.name for each in plan.mine if each not in going and each.identifier not in left]
         if stayed or lost:
@@ -122,6 +127,7 @@ class BackupPrune(Action):
             outcome=Outcome.CHANGED if going or freed else Outcome.OK,
             message=f"{plan.told('removed')}; {size_now}",
             metrics={REMOVED: len(going), KEPT: len(left), FREED_BYTES: freed, **room},
+            facts={KEPT_SNAPSHOTS: " ".join(each.name for each in kept[-_LISTED:])},
         )
 
 

@@ -25,8 +25,8 @@ from upkeep.actions.backup.origin import Origin
 from upkeep.actions.backup.process import run
 from upkeep.actions.backup.replacement import Replacement, replacement
 from upkeep.actions.backup.repository import Restic
-from upkeep.actions.backup.snapshot import Stored
-from upkeep.actions.backup.trial import AGE_SECONDS, RESTORE_SECONDS, SNAPSHOT, SNAPSHOT_TIME
+from upkeep.actions.backup.snapshot import SNAPSHOT, SNAPSHOT_TIME, Stored
+from upkeep.actions.backup.trial import AGE_SECONDS, RESTORE_SECONDS
 from upkeep.actions.backup.validation import Seen, ask, count, limit
 from upkeep.actions.connections import PostgresTarget
 from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity, UncheckableError

@@ -2,6 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+SNAPSHOT: Final = "snapshot"
+SNAPSHOT_TIME: Final = "snapshot_time"
+"""Facts of what makes, tests or restores a snapshot: its short id, and when it was made."""
+BYTES: Final = "bytes"
+"""Metric of what makes one: the size of what was backed up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

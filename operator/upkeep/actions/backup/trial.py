@@ -16,13 +16,10 @@ from pydantic import Field
 
 from upkeep.actions.backup.damage import DamagedError
 from upkeep.actions.backup.repository import Repository, Restic
-from upkeep.actions.backup.snapshot import Stored
+from upkeep.actions.backup.snapshot import SNAPSHOT, SNAPSHOT_TIME, Stored
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import format_duration
 
-SNAPSHOT: Final = "snapshot"
-SNAPSHOT_TIME: Final = "snapshot_time"
-"""What a good test tells of the snapshot: its short id, and when it was made."""
 RESTORE_SECONDS: Final = "restore_seconds"
 AGE_SECONDS: Final = "age_seconds"
 

@@ -5,6 +5,7 @@
 # The base is any Debian bookworm with Python 3.11. Where wheels are mounted at /wheels, nothing is downloaded.
 # PostgreSQL's server is there for restore tests, which start it on data of their own: it needs neither the cluster that
 # Debian makes of it nor a compiler for its queries.
+# No package is searched for plugins of pydantic at every start: there are none.
 # Bytecode is compiled here, because nothing can be written at run time, and never checked against its source.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
@@ -33,6 +34,7 @@ RUN set -eu; \
     python3 -m compileall -q --invalidation-mode unchecked-hash /opt/upkeep/lib
 ENV PATH=/opt/upkeep/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
+    PYDANTIC_DISABLE_PLUGINS=__all__ \
     PYTHONPATH=/opt/upkeep/program \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONSAFEPATH=1 \

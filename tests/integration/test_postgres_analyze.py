@@ -1,9 +1,11 @@
 """ANALYZE: what was asked for is really analyzed, and a mere warning is no success."""
 
+import asyncio
+
 import pytest
 from psycopg import sql
 
-from integration.bench import Bench
+from integration.bench import Bench, eventually
 from integration.postgres import Database, Postgres
 from upkeep.actions.contract import Outcome
 from upkeep.actions.postgres.analyze import PostgresAnalyze
@@ -90,6 +92,27 @@ async def test_a_locked_table_is_given_up_or_left_out(database: Database, bench:
     assert report.outcome is Outcome.CHANGED
     assert [finding.object for finding in report.findings] == ["public.orders"]
     assert analyzed(database) == {"users"}
+
+
+async def test_a_cancelled_run_leaves_no_query_behind(database: Database, bench: Bench) -> None:
+    # given an ANALYZE in the middle of its work, so slow that it would take hours
+    database.as_owner("CREATE TABLE large AS SELECT g AS id, repeat('x', 500) AS note FROM generate_series(1, 20000) g")
+    database.execute(
+        f'ALTER ROLE upkeep IN DATABASE "{database.name}" SET vacuum_cost_delay = 100',
+        f'ALTER ROLE upkeep IN DATABASE "{database.name}" SET vacuum_cost_limit = 1',
+    )
+    bench.connect_postgres(database.server, database=database.name)
+    run = asyncio.create_task(bench.report(PostgresAnalyze(connection="db")))
+    await eventually(lambda: database.value("SELECT count(*) FROM pg_stat_progress_analyze"))
+    # when the run is cancelled
+    run.cancel()
+    report = await run
+    # then the report says so, and the server is idle
+    assert report.outcome is Outcome.FAILED
+    assert "SIGTERM" in report.message
+    assert database.value("SELECT count(*) FROM pg_stat_progress_analyze") == 0
+    upkeep = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'upkeep'"
+    await eventually(lambda: database.value(upkeep) == 0)
 
 
 async def test_a_standby_is_refused(standby: Postgres, bench: Bench) -> None:

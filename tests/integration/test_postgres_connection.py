@@ -1,12 +1,13 @@
 """Whatever keeps a step from its database must read like something that a person can mend."""
 
+import asyncio
 import socket
 import time
 from pathlib import Path
 
 import pytest
 
-from integration.bench import Bench
+from integration.bench import Bench, eventually
 from integration.certificate import Certificate
 from integration.loopback import free_port
 from integration.postgres import Database, Postgres
@@ -159,6 +160,19 @@ async def test_functions_that_somebody_put_into_public_are_never_called(database
     step = await bench.step(CHECK)
     assert step.outcome is Outcome.OK
     assert database.value("SELECT count(*) FROM public.called") == 0
+
+
+async def test_a_step_that_is_told_to_end_ends_whatever_it_does_just_then(database: Database, bench: Bench) -> None:
+    bench.connect_postgres(database.server, database=database.name)
+    for turns in range(2, 62, 3):
+        running = asyncio.create_task(bench.report(CHECK, CHECK))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        report = await running
+        assert "SIGTERM" in report.message, turns
+    upkeep = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'upkeep'"
+    await eventually(lambda: database.value(upkeep) == 0)
 
 
 async def test_the_password_is_in_no_report(postgres_server: Postgres, bench: Bench) -> None:

@@ -1,5 +1,7 @@
 """Only what runs for too long is ended, and only if a dry run is not asked for; everything else goes on."""
 
+import asyncio
+
 import pytest
 
 from integration.bench import Bench, eventually
@@ -116,6 +118,30 @@ async def test_without_the_privilege_it_fails_with_what_to_grant(database: Datab
         database.execute("REVOKE pg_read_all_stats FROM reader")
     assert step.outcome is Outcome.FAILED
     assert step.message.endswith("GRANT pg_signal_backend to the user of the connection")
+
+
+async def test_a_cancelled_run_stops_looking_whether_it_helped(database: Database, bench: Bench) -> None:
+    # given a statement that goes on though it is cancelled
+    stubborn = """
+    DO $$ BEGIN
+      LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN PERFORM 1; END; END LOOP;
+    END $$
+    """
+    bench.connect_postgres(database.server, database=database.name, user="watcher")
+    with database.executing(stubborn, user="upkeep", application="web") as pid:
+        await eventually(lambda: sleeping(database) == 1)
+        # when the step is told to end while it waits for the end of that one
+        run = asyncio.create_task(bench.report(kill()))
+        asking = (
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'upkeep' AND query LIKE '%SELECT true%'"
+        )
+        await eventually(lambda: database.value(asking))
+        run.cancel()
+        report = await run
+        # then it ends, and the other session is as it was
+        assert (report.outcome, "SIGTERM" in report.message) == (Outcome.FAILED, True)
+        assert sessions(database, pid) == 1
+        await eventually(lambda: database.value(asking) == 0)
 
 
 async def test_what_cannot_be_seen_is_unknown(database: Database, bench: Bench) -> None:

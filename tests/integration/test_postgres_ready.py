@@ -69,6 +69,15 @@ async def test_where_nothing_listens_it_fails(database: Database, bench: Bench) 
     assert "nothing listens there" in step.message
 
 
+async def test_a_cancelled_run_waits_no_longer(database: Database, bench: Bench) -> None:
+    bench.connect_postgres(database.server, database=database.name, port=free_port())
+    run = asyncio.create_task(bench.report(ready(within="1h")))
+    await asyncio.sleep(0.2)
+    run.cancel()
+    report = await run
+    assert (report.outcome, "SIGTERM" in report.message) == (Outcome.FAILED, True)
+
+
 async def test_it_can_wait_until_the_server_is_ready(database: Database, bench: Bench) -> None:
     # given a database that takes no connections yet
     database.execute(f'ALTER DATABASE "{database.name}" CONNECTION LIMIT 0')

@@ -9,9 +9,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from cluster.credentials import certificate_authority
-from cluster.kubectl import Object
+from cluster.kubectl import read
 from cluster.server import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, SERVICE_ACCOUNTS, Server
 from cluster.waiting import until
+from lab.home import TREE
 from upkeep.actions.contract import ActionError, Result
 from upkeep.actions.kubernetes.session import cluster
 from upkeep.actions.kubernetes.view import Look, View
@@ -20,6 +21,9 @@ Right = tuple[str, str, str]
 """API group, resource, verb."""
 
 PATIENCE: Final = 20.0
+WITHOUT_NAMESPACE: Final = frozenset({"clusterroles", "clusterrolebindings", "nodes"})
+INSTALLED: Final = TREE / "manifests" / "install" / "upkeep.yaml"
+"""What the chart renders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +125,27 @@ class Accounts:
             self.server.delete(binding, where, name)
             self.server.delete(CLUSTER_ROLES, None, name)
 
+    def need_each_right(self, action: Look, *, everywhere: bool) -> None:
+        """Fail unless the action refuses to judge when one right of its role is missing, and says which."""
+        rights = granted_by_the_chart(action)
+        for number, left_out in enumerate(rights):
+            weaker = self.make(f"weaker-{number}")
+            with self.granted(weaker, [each for each in rights if each != left_out], everywhere=everywhere):
+                group, resource, _ = left_out
+                called = f"{resource}.{group}" if group else resource
+                where = "the cluster" if resource in WITHOUT_NAMESPACE else f"namespace {self.namespace}"
+                weaker.refusal(
+                    action, f"the ServiceAccount may not list {called} in {where}: bind it to the ClusterRole"
+                )
 
-def rights_of(role: Object) -> list[Right]:
-    """All rights that a role grants."""
+
+def granted_by_the_chart(action: Look) -> list[Right]:
+    """All rights that the chart's ClusterRole for the action grants."""
+    (role,) = (
+        each
+        for each in read(INSTALLED)
+        if each["kind"] == CLUSTER_ROLES.kind and each["metadata"]["name"] == action.role
+    )
     return [
         (group, resource, verb)
         for rule in role["rules"]

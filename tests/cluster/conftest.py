@@ -1,18 +1,20 @@
 """A real cluster for the tests in this folder: the one that the lab runs, or that the caller named."""
 
+import json
 import secrets
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import yaml
 
+from cluster.account import Accounts, granted_by_the_chart
 from cluster.credentials import server_of
 from cluster.exposure import Exposure, exposure
 from cluster.installation import Installation
-from cluster.kubectl import Kubectl, read
+from cluster.kubectl import Kubectl, Object, parse, read
 from cluster.server import NAMESPACES, Server
 from cluster.space import MARK, Space, own_space
 from cluster.timing import HEADING, Timings
@@ -22,6 +24,10 @@ from lab import access as lab_access
 from lab import tools
 from lab.access import ClusterAccess
 from lab.failure import LabError
+from upkeep.actions.contract import Result
+from upkeep.actions.kubernetes.accessreview import KubernetesAccessReview
+from upkeep.actions.kubernetes.noderesources import KubernetesNodeResources
+from upkeep.actions.kubernetes.view import Look
 
 ROOT: Final = Path(__file__).parents[2]
 DEFINITIONS: Final = ROOT / "crds"
@@ -31,6 +37,12 @@ OWNED_BY_THE_RELEASE: Final = {
     "meta.helm.sh/release-namespace": "upkeep-system",
 }
 
+
+Give = Callable[..., None]
+See = Callable[[Look], Result]
+RunSample = Callable[[str], Object]
+CLUSTER_WIDE: Final = (KubernetesAccessReview, KubernetesNodeResources)
+"""Actions whose role is bound in the whole cluster."""
 
 HOME_BUILT: Final = "home_built"
 ALONE: Final = "alone"
@@ -190,3 +202,75 @@ def exposed(
     """Everything that Upkeep does with credentials and with the Kubernetes API, done once."""
     with own_space(server) as made, exposure(made, access, kubectl) as happened:
         yield happened
+
+
+@pytest.fixture
+def place(server: Server, kubectl: Kubectl) -> Iterator[Space]:
+    """A namespace of its own that takes any Pod."""
+    with own_space(server) as made:
+        kubectl.run("label", "namespace", made.name, "pod-security.kubernetes.io/enforce=privileged", "--overwrite")
+        yield made
+
+
+@pytest.fixture
+def give(place: Space, kubectl: Kubectl) -> Give:
+    """Brings objects into the namespace; `spec` and the like by name."""
+
+    def given(api: str, kind: str, name: str, /, *, labels: object = None, **parts: object) -> None:
+        metadata = {"name": name, "namespace": place.name, **({"labels": labels} if labels else {})}
+        metadata |= {key: parts.pop(key) for key in ("annotations", "ownerReferences") if key in parts}
+        body = {"apiVersion": api, "kind": kind, "metadata": metadata, **parts}
+        kubectl.run("apply", "--filename=-", stdin=json.dumps(body))
+
+    return given
+
+
+@pytest.fixture
+def accounts(place: Space, access: ClusterAccess, tmp_path: Path) -> Accounts:
+    return Accounts(server=place.server, kubeconfig=access.kubeconfig, namespace=place.name, folder=tmp_path)
+
+
+@pytest.fixture
+def see(accounts: Accounts) -> See:
+    """What an action reports as a ServiceAccount that has what the chart's role for it grants, and nothing else."""
+    reviewer = accounts.make("reviewer")
+
+    def seen(action: Look) -> Result:
+        everywhere = isinstance(action, CLUSTER_WIDE)
+        with accounts.granted(reviewer, granted_by_the_chart(action), everywhere=everywhere):
+            return reviewer.report(action)
+
+    return seen
+
+
+@pytest.fixture
+def run_sample(
+    place: Space,
+    upkeep: Installation,  # noqa: ARG001 - it runs it
+    kubectl: Kubectl,
+) -> Iterator[RunSample]:
+    """Runs a sample of one task in the namespace as it is, once and not by schedule; returns its last run."""
+    given: list[str] = []
+
+    def ran(name: str) -> Object:
+        text = (ROOT / "manifests" / "samples" / f"task-{name}.yaml").read_text()
+        text = text.replace("namespace: shop\n", f"namespace: {place.name}\n").replace(
+            "name: shop-", f"name: {place.name}-"
+        )
+        objects = parse(text)
+        for each in objects:
+            each["spec"] = {key: value for key, value in each.get("spec", {}).items() if key != "schedule"}
+        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": [_lean(each) for each in objects]})
+        given.append(listed)
+        kubectl.run("apply", "--filename=-", stdin=listed)
+        place.run_now(name, "now")
+        run: Object = place.ended_run(name, token="now", seconds=90)["lastRun"]  # noqa: S106 - of run-now
+        return run
+
+    yield ran
+    for listed in given:
+        kubectl.run("delete", "--filename=-", "--ignore-not-found", "--wait=false", stdin=listed)
+
+
+def _lean(found: Object) -> Object:
+    return {key: value for key, value in found.items() if key != "spec" or value}

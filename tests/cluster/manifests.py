@@ -1,7 +1,7 @@
 """What the tests put into a namespace, as small as it can be."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from cluster.kubectl import Object
 from upkeep.api import API_VERSION
@@ -164,6 +164,12 @@ def web_server(image: str, name: str) -> list[Object]:
         "readinessProbe": {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1, "timeoutSeconds": 5},
     }
     return [service(name, 8000), pod(name, container)]
+
+
+def idle_pod(**spec: Any) -> Object:  # noqa: ANN401 - fields of a spec
+    """The spec of a Pod that no scheduler looks at, so that it is there and runs nothing."""
+    container = {"name": "main", "image": "localhost/none", **spec.pop("container", {})}
+    return {"schedulerName": "nobody", "containers": [container], **spec}
 
 
 def pod(name: str, container: Object, *, volumes: list[Object] | None = None) -> Object:

@@ -131,6 +131,18 @@ def give(home: Home, *objects: dict[str, object]) -> None:
     run([*_apply(home), "--filename=-"], doing="Preparing the ingress", env=tools.environment(home), stdin=listed)
 
 
+def take(home: Home, *objects: dict[str, object]) -> None:
+    """Delete objects of the lab's own, where they are there."""
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+    words = ["delete", "--ignore-not-found", "--filename=-"]
+    run(
+        [*_kubectl(home), *words],
+        doing="Removing what is not needed any more",
+        env=tools.environment(home),
+        stdin=listed,
+    )
+
+
 def gateway(name: str, *, controller: str, port: int, tls_port: int | None = None) -> list[dict[str, object]]:
     """Return a Gateway of the lab's namespace, with its class, that serves HTTPRoutes of all namespaces.
 

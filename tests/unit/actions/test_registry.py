@@ -40,6 +40,8 @@ def test_the_actions_are_there() -> None:
         "httpCheck",
         "kubernetesAccessReview",
         "kubernetesExposureReview",
+        "kubernetesImageVulnerabilities",
+        "kubernetesNodeResources",
         "kubernetesPlainSecrets",
         "kubernetesRestart",
         "httpHeaders",

@@ -1,6 +1,7 @@
 """Backups in a bucket, made by Pods: proven, and not hindered for long by what a Pod left that was killed."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ def place(space: Space, access: ClusterAccess) -> Iterator[Place]:
     """A database with a thousand orders, and a bucket for its backups."""
     telltales = Telltales()
     keys = {name: telltales.value(name) for name in ("accessKeyId", "secretAccessKey")}
+    keys["accessKeyId"] = telltales.cores["accessKeyId"]  # no slash may be in it
     space.make(
         secret("db", username="postgres", password=telltales.value("db")),
         secret("repository", password=telltales.value("repository")),
@@ -65,7 +67,8 @@ def test_a_backup_in_a_bucket_is_proven(place: Place) -> None:
     }
     # then all went well
     outcomes = {schedule: status["lastRun"]["outcome"] for schedule, status in ended.items()}
-    assert outcomes == {"integrity": "ok", "restore-test": "ok", "prune": "ok"}, ended["prune"]["lastRun"]
+    assert outcomes["integrity"] == outcomes["restore-test"] == "ok", ended
+    assert outcomes["prune"] in {"ok", "changed"}, ended["prune"]["lastRun"]
     assert ended["restore-test"]["lastVerified"]["snapshot"] in first["lastBackup"]
     # and nobody told what stands in the Secrets
     objects = [item for kind in (BACKUPS, JOBS, PODS, EVENTS) for item in place.space.all(kind)]
@@ -77,25 +80,25 @@ def test_a_backup_in_a_bucket_is_proven(place: Place) -> None:
 
 
 def test_a_pod_that_is_killed_does_not_lock_the_next_one_out(place: Place) -> None:
-    # given a backup that takes its time, and has locked the repository
-    place.space.make(_policy("killed"))
-    assert _ran(place.space, "killed", "daily/1")["lastRun"]["outcome"] == "changed"
-    place.space.change(BACKUPS, "killed", {"spec": {"repository": {"limitUpload": "1Ki"}}})
-    place.space.run_now("killed", "daily/2", kind=BACKUPS)
-    locks = place.bucket / "killed" / "locks"
-    until(lambda: list(locks.glob("*")), bool, what="the repository is locked", seconds=PATIENCE, every=0.05)
+    # given a backup that takes its time, because its bandwidth is limited, and has locked the repository
+    place.space.make(_policy("killed", limitUpload="1Ki"))
+    place.space.run_now("killed", "daily/1", kind=BACKUPS)
+    locks = _Locks(place.bucket / "killed" / "locks")
+    until(locks.held, bool, what="the repository is locked", seconds=PATIENCE, every=0.1)
     (job,) = place.space.status(BACKUPS, "killed")["active"]
     (pod,) = place.space.pods_of(job)
     # when its Pod is killed
-    place.space.server.delete(PODS, place.space.name, pod["metadata"]["name"], gracePeriodSeconds=0)
-    status = place.space.ended_run("killed", kind=BACKUPS, token="daily/2", seconds=PATIENCE)  # noqa: S106 - no secret
-    # then that is no backup
+    place.space.server.delete(PODS, place.space.name, pod["metadata"]["name"], gracePeriodSeconds="0")
+    status = place.space.ended_run("killed", kind=BACKUPS, token="daily/1", seconds=PATIENCE)  # noqa: S106 - no secret
+    # then that is no backup, and the lock is still there
     assert status["lastRun"]["outcome"] == "failed", status["lastRun"]
-    # and a check, which needs the repository for itself, is not kept from it
+    assert "lastBackup" not in status
+    # and the next backup succeeds, and a check, which needs the repository for itself, is not kept from it
     place.space.change(BACKUPS, "killed", {"spec": {"repository": {"limitUpload": "1Gi"}}})
+    assert _ran(place.space, "killed", "daily/2")["lastRun"]["outcome"] == "changed"
     status = _ran(place.space, "killed", "integrity/3")
     assert status["lastRun"]["outcome"] == "ok", status["lastRun"]
-    assert _ran(place.space, "killed", "daily/4")["lastRun"]["outcome"] == "changed"
+    assert locks.names() == set()
 
 
 def test_a_bucket_that_is_not_there_is_said(place: Place) -> None:
@@ -106,14 +109,34 @@ def test_a_bucket_that_is_not_there_is_said(place: Place) -> None:
     assert "lastBackup" not in status
 
 
-def _policy(name: str, **changes: str) -> Object:
+class _Locks:
+    """The locks of a repository, told from those that are only there for a moment."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._seen: dict[str, float] = {}
+
+    def names(self) -> set[str]:
+        """Those that are there."""
+        return {path.name for path in self._directory.glob("*")}
+
+    def held(self) -> list[str]:
+        """Those that have been there for two seconds."""
+        now = time.monotonic()
+        self._seen = {name: self._seen.get(name, now) for name in self.names()}
+        return [name for name, since in self._seen.items() if now - since > 2]
+
+
+def _policy(name: str, bucket: str = BUCKET, **changes: str) -> Object:
     """The policy of the sample, for the database and the server of the test, and nothing by the clock."""
     (sample,) = read(SAMPLE)
     spec: dict[str, Any] = sample["spec"]
     spec["source"] = {"postgres": {"host": "db", "database": "postgres", "secretRef": {"name": "db"}}}
     spec["repository"]["passwordSecretRef"]["name"] = "repository"
-    changed = {"endpoint": ENDPOINT, "bucket": BUCKET, "prefix": name, "secretRef": {"name": "s3"}, **changes}
+    spec["verify"]["restoreTest"]["queries"] = []
+    changed = {"endpoint": ENDPOINT, "bucket": bucket, "prefix": name, "secretRef": {"name": "s3"}}
     spec["repository"]["s3"] = {"storageClass": spec["repository"]["s3"]["storageClass"], **changed}
+    spec["repository"] |= changes
     return resource("BackupPolicy", name, spec | {"suspend": True})
 
 

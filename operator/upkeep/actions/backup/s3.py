@@ -102,9 +102,9 @@ class Bucket(WebStore):
 
     @property
     def options(self) -> Sequence[str]:
-        """Region, class and authority."""
+        """Region, also where only the server said it, class and authority."""
         location = self._location
-        options = [f"--option=s3.region={location.region}"] if location.region else []
+        options = [f"--option=s3.region={self._region}"] if location.region or self._region != _NOWHERE else []
         options += [f"--option=s3.storage-class={location.storage_class}"] if location.storage_class else []
         return [*options, *([f"--cacert={self.authority}"] if self.authority else [])]
 

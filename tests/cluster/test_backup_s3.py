@@ -88,7 +88,7 @@ def test_a_pod_that_is_killed_does_not_lock_the_next_one_out(place: Place) -> No
     (job,) = place.space.status(BACKUPS, "killed")["active"]
     (pod,) = place.space.pods_of(job)
     # when its Pod is killed
-    place.space.server.delete(PODS, place.space.name, pod["metadata"]["name"], gracePeriodSeconds="0")
+    place.space.server.delete(PODS, place.space.name, pod["metadata"]["name"], gracePeriodSeconds=0)
     status = place.space.ended_run("killed", kind=BACKUPS, token="daily/1", seconds=PATIENCE)  # noqa: S106 - no secret
     # then that is no backup, and the lock is still there
     assert status["lastRun"]["outcome"] == "failed", status["lastRun"]

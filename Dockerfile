@@ -2,12 +2,22 @@
 #
 #   docker build -t localhost/upkeep:dev .
 #
-# The base is any Debian bookworm with Python 3.11. Where wheels are mounted at /wheels, nothing is downloaded.
+# The base is any Debian bookworm with Python 3.11. Where wheels are mounted at /wheels, and gitleaks at /scanners, nothing is
+# downloaded; else gitleaks is built from its Go module, whose hash stands in operator/scanners/go.sum.
 # PostgreSQL's server is there for restore tests, which start it on data of their own: it needs neither the cluster that
 # Debian makes of it nor a compiler for its queries.
 # No package is searched for plugins of pydantic at every start: there are none.
 # Bytecode is compiled here, because nothing can be written at run time, and never checked against its source.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
+ARG GO_IMAGE=golang:1.26-bookworm
+
+FROM ${GO_IMAGE} AS scanners
+COPY operator/scanners /scanners-module
+WORKDIR /scanners-module
+RUN set -eu; \
+    mkdir /built; \
+    if [ -x /scanners/gitleaks ]; then cp /scanners/gitleaks /built; \
+    else CGO_ENABLED=0 GOBIN=/built go install -mod=readonly -trimpath -ldflags="-s -w" tool; fi
 
 FROM ${BASE_IMAGE} AS program
 COPY operator/upkeep /opt/upkeep/program/upkeep
@@ -23,6 +33,7 @@ RUN set -eu; \
     rm -rf /var/lib/postgresql/* /usr/lib/*/libLLVM-*; \
     echo "upkeep:x:65532:65532:Upkeep:/tmp:/usr/sbin/nologin" >>/etc/passwd; \
     echo "upkeep:x:65532:" >>/etc/group
+COPY --from=scanners /built/gitleaks /usr/local/bin/gitleaks
 COPY operator/requirements.lock /opt/upkeep/requirements.lock
 # The libraries are not copied from a stage of their own: hashing them again would take most of a rebuild's time.
 RUN set -eu; \

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import base, runtime
+from lab import base, runtime, scanners
 from lab.archive import build, fingerprint
 from lab.home import SOURCES, TREE
 from lab.node import PAUSE_IMAGE
@@ -39,7 +39,7 @@ def pause(home: Home, report: Report) -> Archive:
 def operator(home: Home, report: Report) -> Archive:
     """Return the archive of Upkeep's own image."""
     lock = TREE / "operator" / "requirements.lock"
-    inputs = [TREE / "Dockerfile", TREE / ".dockerignore", lock, TREE / "operator" / "upkeep"]
+    inputs = [TREE / "Dockerfile", TREE / ".dockerignore", lock, TREE / "operator" / "upkeep", scanners.SOURCE]
     return build(
         home,
         report,
@@ -47,8 +47,8 @@ def operator(home: Home, report: Report) -> Archive:
         dockerfile=TREE / "Dockerfile",
         context=TREE,
         key=fingerprint(inputs, words=[base.OPERATOR.key]),
-        arguments=lambda: {"BASE_IMAGE": base.prepare(home, report, base.OPERATOR)},
-        volumes=lambda: {wheels(home, report, lock): "/wheels"},
+        arguments=lambda: dict.fromkeys(("BASE_IMAGE", "GO_IMAGE"), base.prepare(home, report, base.OPERATOR)),
+        volumes=lambda: {wheels(home, report, lock): "/wheels", scanners.folder(home, report): "/scanners"},
     )
 
 

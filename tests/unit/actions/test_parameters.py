@@ -127,6 +127,19 @@ _CASES = [
     ("alertsFiring", {"connection": "c", "matchers": ["namespace=shop"]}, "should match pattern"),
     ("alertTest", {"connection": "c", "labels": {"a-b": "c"}}, "should match pattern"),
     ("alertTest", {"connection": "c", "path": "alerts"}, "should match pattern"),
+    ("dependencyAudit", {"volume": "v"}, "Field required"),
+    (
+        "dependencyAudit",
+        {"volume": "v", "database": "d", "ignore": [{"id": "CVE-1", "until": "2027-02-30", "reason": "why"}]},
+        "day is out of range",
+    ),
+    (
+        "dependencyAudit",
+        {"volume": "v", "database": "d", "ignore": [{"id": "CVE-1", "until": "2027-02-28"}]},
+        "required",
+    ),
+    ("secretScan", {"volume": "v", "path": "../etc"}, "should match pattern"),
+    ("secretScan", {"volume": "v", "allow": [{"path": "*"}]}, "Field required"),
     ("rotateCredential", {"secret": "s"}, "exactly one of these must be set: postgres, key"),
     ("rotateCredential", {"secret": "s", "postgres": {"connection": "db", "roles": ["a"]}}, "at least 2 items"),
     ("rotateCredential", {"secret": "s", "key": {"url": "http://a/", "header": "a b"}}, "should match pattern"),
@@ -203,6 +216,19 @@ def test_a_mistake_is_explained(name: str, parameters: dict[str, Any], message: 
         ("tcpCheck", {"host": "2001:db8::1", "port": 65535, "samples": 50}),
         ("alertTest", {"connection": "am", "labels": {"severity": "critical"}, "receivers": ["Ops (mail)"]}),
         ("rotateCredential", {"secret": "s", "postgres": {"connection": "db", "roles": ["a", "b"]}}),
+        (
+            "dependencyAudit",
+            {
+                "volume": "v",
+                "database": "osv",
+                "failsAt": "never",
+                "ignore": [{"id": "CVE-1", "until": "2027-01-31", "reason": "why"}],
+            },
+        ),
+        (
+            "secretScan",
+            {"volume": "v", "path": "a/b", "allow": [{"path": "*", "until": "2027-01-31", "reason": "why"}]},
+        ),
         ("rotateCredential", {"secret": "s", "key": {"url": "http://api/x"}, "workloads": [{"name": "web"}]}),
     ],
 )

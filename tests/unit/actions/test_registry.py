@@ -37,6 +37,7 @@ def test_the_actions_are_there() -> None:
         "backupRestoreTest",
         "certificateConsistency",
         "certificateExpiry",
+        "dependencyAudit",
         "httpCheck",
         "kubernetesAccessReview",
         "kubernetesExposureReview",
@@ -67,6 +68,7 @@ def test_the_actions_are_there() -> None:
         "redisSlowlog",
         "redisStaleKeys",
         "rotateCredential",
+        "secretScan",
         "tcpCheck",
     }
 

@@ -1,0 +1,1 @@
+"""What applications are made of, compared with what is known of its weaknesses."""

@@ -1,0 +1,1 @@
+"""Secrets that lie where they should not."""

@@ -3,6 +3,7 @@
 The actions run as a role with the rights that their documentation names. The other tests are against Debian's version.
 """
 
+import asyncio
 import os
 import re
 import signal
@@ -293,6 +294,35 @@ async def test_tables_that_inherit_are_not_treated_along(shop: Database, bench: 
     # then only that one is treated
     assert step.outcome is Outcome.CHANGED, step.message
     assert shop.value(_TREATED[name]) == "orders"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("postgresReindex", {"tables": ["orders"]}), ("postgresApplyIndexes", {"indexes": [_INDEX]})],
+)
+async def test_a_cancelled_run_leaves_no_query_and_no_invalid_index(
+    shop: Database, bench: Bench, name: str, parameters: dict[str, object]
+) -> None:
+    # given an index in the making, which waits for a transaction with an old snapshot
+    invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
+    making = "SELECT count(*) FROM pg_stat_progress_create_index"
+    bench.connect_postgres(shop.server, database=shop.name)
+    with shop.session() as other:
+        other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+        run = asyncio.create_task(bench.report(_action(name, parameters)))
+        await eventually(lambda: shop.value(invalid))
+        # when the run is cancelled, and the transaction ends
+        run.cancel()
+        await eventually(lambda: not shop.value(making))
+        other.execute("COMMIT")
+        report = await run
+    # then nothing is left of it
+    assert "SIGTERM" in report.message
+    assert shop.value(invalid) == 0
+    assert (
+        shop.value("SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid AND c.relname = 'orders'")
+        == 1
+    )
 
 
 async def test_counters_that_a_crash_has_lost_are_too_young(shop: Database, bench: Bench) -> None:

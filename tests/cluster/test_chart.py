@@ -121,7 +121,8 @@ def test_channels_are_mounted_where_the_operator_looks_and_need_not_be_there() -
 def test_with_watched_namespaces_there_are_rights_in_these_and_nowhere_else() -> None:
     everywhere = {found["metadata"]["name"]: found["rules"] for found in _of(parse(rendered()), "ClusterRole")}
 
-    objects = parse(rendered({"watchNamespaces": ["shop", "blog"], "rbac": {"userRoles": False}}))
+    bound_by_nobody = {"rbac": {"userRoles": False}, "actions": {"roles": {"create": False}}}
+    objects = parse(rendered({"watchNamespaces": ["shop", "blog"], **bound_by_nobody}))
 
     roles = {found["metadata"]["namespace"]: found["rules"] for found in _of(objects, "Role")}
     assert _of(objects, "ClusterRole", "ClusterRoleBinding") == []
@@ -168,6 +169,15 @@ def test_uninstalling_keeps_the_definitions_and_all_that_is_made_of_them() -> No
 
 def test_somebody_else_may_bring_the_definitions() -> None:
     assert _of(parse(rendered({"crds": {"install": False}})), "CustomResourceDefinition") == []
+
+
+def test_somebody_else_may_bring_the_roles_of_actions() -> None:
+    def roles(**values: object) -> set[str]:
+        found = _of(parse(rendered({"actions": {"roles": values}})), "ClusterRole")
+        return {each["metadata"]["name"] for each in found if "-action-" in each["metadata"]["name"]}
+
+    assert "upkeep-action-access-review" in roles(create=True)
+    assert roles(create=False) == set()
 
 
 def test_an_existing_account_is_used_and_not_made() -> None:

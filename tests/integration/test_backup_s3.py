@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from psycopg import sql
 
 from integration.bench import Bench
 from integration.certificate import Certificate
@@ -15,8 +16,10 @@ from integration.postgres import Database
 from integration.resticstore import Store
 from integration.s3server import ACCESS_KEY, REGION, SECRET_KEY, S3Server, running_s3
 from upkeep.actions.backup.integrity import BackupIntegrity
+from upkeep.actions.backup.origin import Origin
 from upkeep.actions.backup.postgres import BackupPostgres
 from upkeep.actions.backup.prune import BackupPrune
+from upkeep.actions.backup.restore import BackupRestore
 from upkeep.actions.backup.restoretest import BackupRestoreTest
 from upkeep.actions.contract import Action, Outcome, Severity
 
@@ -98,6 +101,31 @@ async def test_all_that_is_done_with_a_repository(
     assert prune.metrics["freed_bytes"] > 0
     assert len(store.snapshots()) == 1
     store.restic("check", "--read-data")
+
+
+async def test_a_task_restores_out_of_a_bucket(shop: Database, bench: Bench, s3: S3Server, bucket: str) -> None:
+    # given a backup, and the Secrets of its policy where the operator has them mounted for a task
+    location = s3.location(bucket)
+    await bench.step(backup(location))
+    (bench.credentials / "policy.0").mkdir()
+    for name in ("repository", "storage"):
+        (bench.credentials / name).rename(bench.credentials / "policy.0" / name)
+    origin = {"policy": "shop-db", "owner": POLICY, "credentials": "policy.0", "repository": repository(location)}
+    bench.origins.append(Origin.model_validate(origin))
+    shop.server.execute("ALTER ROLE upkeep CREATEDB")
+    beside = f"{shop.name}_beside"
+    try:
+        # when it is restored into a new database
+        step = await bench.step(
+            BackupRestore.model_validate({"connection": "db", "policy": "shop-db", "database": beside})
+        )
+        # then all is there
+        assert step.outcome is Outcome.CHANGED, step.message
+        assert Database(server=shop.server, name=beside).value("SELECT count(*) FROM orders") == 20000
+    finally:
+        shop.server.execute("ALTER ROLE upkeep NOCREATEDB")
+        with shop.server.connect() as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(beside)))
 
 
 @pytest.mark.usefixtures("shop")

@@ -4,8 +4,8 @@
 #
 # The base is any Debian bookworm with Python 3.11. Where wheels are mounted at /wheels, and gitleaks at /scanners, nothing is
 # downloaded; else gitleaks is built from its Go module, whose hash stands in operator/scanners/go.sum.
-# PostgreSQL's server is there for restore tests, which start it on data of their own: it needs neither the cluster that
-# Debian makes of it nor a compiler for its queries.
+# The servers of PostgreSQL and Redis are there for restore tests, which start them on data of their own: PostgreSQL needs
+# neither the cluster that Debian makes of it nor a compiler for its queries, and Debian's redis-check-rdb is the server.
 # No package is searched for plugins of pydantic at every start: there are none.
 # Bytecode is compiled here, because nothing can be written at run time, and never checked against its source.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
@@ -31,6 +31,7 @@ RUN set -eu; \
         rm -rf /var/lib/apt/lists/*; \
     fi; \
     rm -rf /var/lib/postgresql/* /usr/lib/*/libLLVM-*; \
+    command -v redis-server >/dev/null || ln -s redis-check-rdb /usr/bin/redis-server; \
     echo "upkeep:x:65532:65532:Upkeep:/tmp:/usr/sbin/nologin" >>/etc/passwd; \
     echo "upkeep:x:65532:" >>/etc/group
 COPY --from=scanners /built/gitleaks /usr/local/bin/gitleaks

@@ -31,7 +31,7 @@ def claimed(space: Space, access: ClusterAccess, name: str) -> Iterator[Path | N
         yield None
         return
     # The only node is this machine. `local`, unlike hostPath, makes the directory writable for the Pod's fsGroup.
-    directory = Home.from_environment().cluster / "test-volumes" / space.name
+    directory = Home.from_environment().cluster / "test-volumes" / volume
     directory.mkdir(parents=True)
     anywhere = {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]}
     spec = {

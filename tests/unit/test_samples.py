@@ -26,6 +26,8 @@ BAD: Final = ROOT / "tests" / "cluster" / "bad"
 SPECS: Final[dict[str, type[Model]]] = {kind.kind: kind.spec for kind in KINDS}
 ISSUED: Final = {"shop-tls", "shop-backup-s3"}
 """Secrets that others make: who issues certificates, and who keeps the buckets."""
+UPLOADED: Final = {"shop-uploads"}
+"""Volumes that an application writes to."""
 NOW: Final = datetime(2026, 12, 1, tzinfo=UTC)
 
 Object = dict[str, Any]
@@ -112,7 +114,7 @@ def test_a_schedule_is_due_when_its_name_says(name: str, due: str) -> None:
 
 def test_the_servers_and_secrets_that_samples_name_are_in_the_demo(sample: Object) -> None:
     services, secrets = _names("Service", DEMO), _names("Secret", DEMO) | ISSUED
-    claims = _names("PersistentVolumeClaim", DEMO, *SAMPLES)
+    claims = _names("PersistentVolumeClaim", DEMO, *SAMPLES) | UPLOADED
     scripts = _names("ConfigMap", *SAMPLES)
 
     for key, value in _leaves(sample["spec"]):

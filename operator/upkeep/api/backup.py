@@ -6,13 +6,16 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from upkeep.actions.backup.expectation import ValidationQuery
+from upkeep.actions.backup.filestest import ExpectedFiles
 from upkeep.actions.backup.rate import Rate
+from upkeep.actions.backup.redistest import ExpectedKeys
 from upkeep.actions.backup.rest import RestLocation
 from upkeep.actions.backup.retention import Retention
 from upkeep.actions.backup.s3 import S3Location
 from upkeep.actions.backup.sanity import Sanity
-from upkeep.actions.connections import PostgresTarget, SecretReference
+from upkeep.actions.connections import SecretReference
 from upkeep.actions.fields import Duration, LabelName, Model, ObjectName, OneOf, Rule, Size
+from upkeep.api.backupsource import BackupSource
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone, WindowReferences
 from upkeep.api.status import ResourceStatus, ScheduleAnchor
 from upkeep.api.steps import BY_NAME, UNIQUE
@@ -35,18 +38,12 @@ _ENFORCED: Final[Rule] = {
     "rule": "has(self.prune) || !self.schedules.exists(each, has(each.retention))",
     "message": "a retention does nothing by itself: say in prune.schedule when old backups are removed",
 }
-
-
-class BackupSource(OneOf):
-    """What is backed up; exactly one source."""
-
-    postgres: PostgresTarget | None = None
-    """A PostgreSQL database, dumped by pg_dump."""
-
-    @classmethod
-    def alternatives(cls) -> Sequence[str]:
-        """The kinds of source."""
-        return ("postgres",)
+_FITTING: Final[Mapping[str, Sequence[str]]] = {
+    "queries": ("postgres",),
+    "keys": ("redis",),
+    "files": ("files", "command"),
+}
+"""What a restore test may expect, by the kinds of source that have it."""
 
 
 class RepositoryVolume(Model):
@@ -130,9 +127,10 @@ class IntegrityCheck(Model):
 
 
 class RestoreTest(Model):
-    """The newest backup, restored into a throw-away server, compared with what was dumped, and asked questions.
+    """The newest backup, restored, compared with what was stored, and asked questions.
 
-    The server runs in the Pod of the test, which has no credentials but the repository's and cannot write to it.
+    PostgreSQL and Redis are restored into a throw-away server in the Pod of the test, which has no credentials but the
+    repository's and cannot write to it.
     """
 
     schedule: CronExpression
@@ -143,8 +141,18 @@ class RestoreTest(Model):
     """What is asked of the restored database, beside the number of rows of every table, which is always compared."""
     query_timeout: Duration = Field(default="1m", validate_default=True)
     """How long each query may take."""
+    keys: Annotated[list[ExpectedKeys], Field(max_length=32, json_schema_extra=BY_NAME), UNIQUE] = Field(
+        default_factory=list
+    )
+    """Of a Redis: which keys must be there, beside the number of all keys, which is always compared."""
+    files: Annotated[list[ExpectedFiles], Field(max_length=32, json_schema_extra=BY_NAME), UNIQUE] = Field(
+        default_factory=list
+    )
+    """Of files, and of what a command leaves: which must be there. Their content is always compared."""
     scratch_size: Size = "30Gi"
-    """Room for the dump and the database that is restored from it: about three times the database."""
+    """Room for what is restored; for a database about three times its size."""
+    memory: Size = "1Gi"
+    """Memory of the Pod; a Redis has to fit into it."""
 
 
 class BackupVerification(Model):
@@ -208,14 +216,29 @@ class BackupSpec(Model):
 
     @classmethod
     def rules(cls) -> Sequence[Rule]:
-        """What nobody enforces is no retention."""
-        return (_ENFORCED,)
+        """What nobody enforces is no retention; what cannot be asked of a source is not asked."""
+        return (_ENFORCED, *(_fitting(name, kinds) for name, kinds in _FITTING.items()))
 
     @model_validator(mode="after")
     def _enforces_its_retention(self) -> Self:
         if self.prune is None and any(schedule.retention for schedule in self.schedules):
             raise ValueError(_ENFORCED["message"])
         return self
+
+    @model_validator(mode="after")
+    def _asks_what_its_source_has(self) -> Self:
+        test = self.verify.restore_test
+        for name, kinds in _FITTING.items():
+            if test and getattr(test, name) and self.source.chosen() not in kinds:
+                raise ValueError(_fitting(name, kinds)["message"])
+        return self
+
+
+def _fitting(name: str, kinds: Sequence[str]) -> Rule:
+    asked = f"has(self.verify) && has(self.verify.restoreTest) && has(self.verify.restoreTest.{name})"
+    there = " || ".join(f"has(self.source.{kind})" for kind in kinds)
+    message = f"verify.restoreTest.{name} is for a source of {' or '.join(kinds)}: remove it"
+    return {"rule": f"!({asked}) || {there}", "message": message}
 
 
 class StoredBackup(Model):

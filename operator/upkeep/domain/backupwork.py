@@ -5,25 +5,35 @@ source, and a repository that it can only read.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Final, TypedDict
 
+from upkeep.actions.backup.files import BackupFiles
+from upkeep.actions.backup.filestest import BackupFilesTest
 from upkeep.actions.backup.integrity import BackupIntegrity
+from upkeep.actions.backup.objects import BackupObjects
+from upkeep.actions.backup.objectstest import BackupObjectsTest
 from upkeep.actions.backup.postgres import BackupPostgres
 from upkeep.actions.backup.prune import BackupPrune
+from upkeep.actions.backup.redis import BackupRedis
+from upkeep.actions.backup.redistest import BackupRedisTest
 from upkeep.actions.backup.repository import Repository
 from upkeep.actions.backup.restoretest import BackupRestoreTest
 from upkeep.actions.backup.retention import ScheduleRetention
-from upkeep.actions.backup.sanity import Previous
+from upkeep.actions.backup.sanity import Previous, Sanity
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Action
-from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, BackupSpec, LastVerified, StoredBackup
+from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, BackupSpec, LastVerified, RestoreTest, StoredBackup
+from upkeep.api.backupsource import BackupSource
 from upkeep.domain.identity import Identity
-from upkeep.domain.order import OrderedStep, RunOrder
+from upkeep.domain.order import OUTPUT_DIRECTORY, OUTPUT_VARIABLE, OrderedStep, RunOrder
 from upkeep.domain.origins import access
 from upkeep.domain.work import MEMORY, Work
 
 SOURCE: Final = "source"
 """Name under which the Secret of the source is mounted."""
+VOLUME: Final = "/var/run/upkeep/source"
+"""Where the volume of the source is mounted."""
 
 
 def backup_work(
@@ -46,22 +56,41 @@ def backup_work(
         last: the last good backup, than which the next one must not be much smaller.
     """
     reached, test = access(spec, departed=departed), spec.verify.restore_test
-    connections: list[Connection] = []
-    secrets = dict(reached.secrets)
-    if schedule not in {INTEGRITY, RESTORE_TEST, PRUNE} and spec.source.postgres:
-        connections = [Connection(name=SOURCE, postgres=spec.source.postgres)]
-        secrets |= {SOURCE: spec.source.postgres.secret_ref.name}
     action = _action(owner, spec, schedule, verified, reached.repository, last)
     step = OrderedStep(name=schedule, action_name=type(action).action_name, action=action)
-    return Work(
-        content=RunOrder(owner=str(owner), timeout=spec.timeout, steps=[step], connections=connections),
+    proof = test if schedule == RESTORE_TEST else None
+    work = Work(
+        content=RunOrder(owner=str(owner), timeout=spec.timeout, steps=[step]),
         timeout=spec.timeout,
-        secrets=secrets,
+        secrets=reached.secrets,
         claims=reached.claims,
         only_reads=schedule == RESTORE_TEST,
-        scratch=test.scratch_size if test and schedule == RESTORE_TEST else spec.scratch_size,
-        memory=MEMORY,
+        scratch=proof.scratch_size if proof else spec.scratch_size,
+        user=spec.source.user,
+        memory=proof.memory if proof else MEMORY,
     )
+    return work if schedule in {INTEGRITY, RESTORE_TEST, PRUNE} else _with_source(work, spec.source)
+
+
+def _with_source(work: Work, source: BackupSource) -> Work:
+    """The work of a backup, with what it needs to read its source."""
+    server = source.postgres or source.redis
+    if server:
+        order = work.content.model_copy(update={"connections": [_connection(source)]})
+        own = {SOURCE: server.secret_name} if server.secret_name else {}
+        return replace(work, content=order, secrets={**work.secrets, **own})
+    if source.files:
+        return replace(work, sources={VOLUME: source.files.claim_name})
+    if source.command:
+        return replace(work, preparation=source.command)
+    account = source.objects.service_account_name if source.objects else None
+    return replace(work, service_account=account)
+
+
+def _connection(source: BackupSource) -> Connection:
+    if source.redis:
+        return Connection(name=SOURCE, redis=source.redis)
+    return Connection(name=SOURCE, postgres=source.postgres)
 
 
 def _action(
@@ -77,8 +106,7 @@ def _action(
     if schedule == INTEGRITY:
         return BackupIntegrity(repository=repository, read_data_subset=check.read_data_subset if check else "5%")
     if schedule == RESTORE_TEST and test:
-        queries, timeout = test.queries, test.query_timeout
-        return BackupRestoreTest(repository=repository, policy=policy, queries=queries, query_timeout=timeout)
+        return _trial(spec.source, test, repository, policy)
     if schedule == PRUNE and spec.prune:
         return BackupPrune(
             repository=repository,
@@ -92,11 +120,39 @@ def _action(
             tested=test is not None,
             dry_run=spec.prune.dry_run,
         )
-    return BackupPostgres(
-        connection=SOURCE,
-        repository=repository,
-        policy=policy,
-        schedule=schedule,
-        sanity=spec.sanity,
-        previous=Previous(snapshot=last.snapshot, bytes=last.bytes) if last else None,
-    )
+    previous = Previous(snapshot=last.snapshot, bytes=last.bytes) if last else None
+    making = _Making(repository=repository, policy=policy, schedule=schedule, sanity=spec.sanity, previous=previous)
+    return _backup(spec.source, making)
+
+
+class _Making(TypedDict):
+    """What all backups are told."""
+
+    repository: Repository
+    policy: str
+    schedule: str
+    sanity: Sanity
+    previous: Previous | None
+
+
+def _backup(source: BackupSource, making: _Making) -> Action:
+    if source.files:
+        origin, paths, exclude = f"volume {source.files.claim_name}", source.files.paths, source.files.exclude
+        return BackupFiles(root=VOLUME, origin=origin, paths=paths, exclude=exclude, **making)
+    if source.command:
+        return BackupFiles(root=OUTPUT_DIRECTORY, origin=f"what the command left in ${OUTPUT_VARIABLE}", **making)
+    if source.objects:
+        return BackupObjects(kinds=source.objects.kinds, **making)
+    backup = BackupRedis if source.redis else BackupPostgres
+    return backup(connection=SOURCE, **making)
+
+
+def _trial(source: BackupSource, test: RestoreTest, repository: Repository, policy: str) -> Action:
+    if source.redis:
+        return BackupRedisTest(repository=repository, policy=policy, keys=test.keys)
+    if source.objects:
+        return BackupObjectsTest(repository=repository, policy=policy, kinds=source.objects.kinds)
+    if source.files or source.command:
+        return BackupFilesTest(repository=repository, policy=policy, files=test.files)
+    queries, timeout = test.queries, test.query_timeout
+    return BackupRestoreTest(repository=repository, policy=policy, queries=queries, query_timeout=timeout)

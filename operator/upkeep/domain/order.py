@@ -21,6 +21,11 @@ SCRATCH_DIRECTORY: Final = "/var/run/upkeep/scratch"
 TERMINATION_MESSAGE_PATH: Final = "/dev/termination-log"
 CONTAINER: Final = "run"
 """Name of the container that does the work; others in the same Pod were put there by somebody else."""
+PREPARATION: Final = "prepare"
+"""Name of the container that runs before it, where there is one."""
+OUTPUT_DIRECTORY: Final = "/var/run/upkeep/output"
+"""What that one leaves here is found here by the one that does the work."""
+OUTPUT_VARIABLE: Final = "UPKEEP_OUTPUT"
 
 
 class OrderedStep(Model):

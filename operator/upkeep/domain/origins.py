@@ -96,8 +96,11 @@ def _problem(action: Action, name: str, policy: Manifest | None) -> Problem | No
     if policy is None:
         message = f"BackupPolicy {name!r} does not exist in this namespace: create it, or correct `policy`"
         return Problem(reason="BackupPolicyNotFound", message=message)
-    if isinstance(problem := _read(policy), Problem):
-        return Problem(reason=problem.reason, message=f"BackupPolicy {name!r} cannot be read: {problem.message}")
+    if isinstance(spec := _read(policy), Problem):
+        return Problem(reason=spec.reason, message=f"BackupPolicy {name!r} cannot be read: {spec.message}")
+    if spec.source.postgres is None:
+        message = f"BackupPolicy {name!r} backs up no PostgreSQL database: bring it back with restic"
+        return Problem(reason="NoDatabaseBackedUp", message=message)
     if isinstance(action, BackupRestore) and action.snapshot == LATEST_VERIFIED and _verified(policy) is None:
         message = (
             f"no backup of BackupPolicy {name!r} has passed a restore test yet: `kubectl annotate bp {name} "

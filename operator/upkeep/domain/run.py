@@ -28,7 +28,7 @@ from upkeep.domain.identity import (
     WINDOW_UID_LABEL,
 )
 from upkeep.domain.instants import read_instant, read_optional, write_optional
-from upkeep.domain.order import CONTAINER
+from upkeep.domain.order import CONTAINER, PREPARATION
 from upkeep.domain.report import FindingReport, RunReport
 
 Manifest = Mapping[str, Any]
@@ -260,12 +260,21 @@ def _failed(pod: Manifest) -> bool:
 
 
 def _terminated(pod: Manifest | None) -> Manifest | None:
-    """How the container that does the work ended; a sidecar that others injected says nothing about it."""
-    for container in (pod or {}).get("status", {}).get("containerStatuses", ()):
-        if container["name"] == CONTAINER:
-            terminated: Manifest | None = container.get("state", {}).get("terminated")
-            return terminated
-    return None
+    """How the container that does the work ended, or the one before it, where it failed and nothing came after.
+
+    A sidecar that others injected says nothing about it.
+    """
+    status = (pod or {}).get("status", {})
+    before = _ending(status.get("initContainerStatuses", ()), PREPARATION)
+    if before and before.get("exitCode", 0):
+        return before
+    return _ending(status.get("containerStatuses", ()), CONTAINER)
+
+
+def _ending(containers: Sequence[Manifest], name: str) -> Manifest | None:
+    found = next((container for container in containers if container["name"] == name), {})
+    terminated: Manifest | None = found.get("state", {}).get("terminated")
+    return terminated
 
 
 def _last_words(job: Manifest, pod: Manifest | None, end: Manifest | None, ended: Manifest | None) -> str:
@@ -303,7 +312,7 @@ def _trouble(job: Manifest, pod: Manifest | None) -> Trouble | None:
         message = f"no Pod of it is admitted: {_REFUSALS.format(name=job['metadata']['name'])}"
         return Trouble(reason="PodRefused", message=message) if _without_pods(job) else None
     status = pod.get("status", {})
-    for container in status.get("containerStatuses", ()):
+    for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
         waiting = container.get("state", {}).get("waiting") or {}
         reason = _WAITING_TROUBLE.get(waiting.get("reason", ""))
         if reason:

@@ -32,6 +32,9 @@ class Work:
         secrets: connection → name of its Secret, mounted as files.
         claims: mount path → name of a PersistentVolumeClaim.
         only_reads: whether the claims are mounted read-only.
+        sources: mount path → name of a PersistentVolumeClaim that nothing of the Pod may change, not even its owners.
+        preparation: a container of the user's own that runs before and leaves files.
+        user: number of the user that it runs as; None for Upkeep's own.
         scratch: size limit of the scratch directory, as a quantity.
         memory: memory limit, as a quantity.
         service_account: name; None for no access to the API.
@@ -43,6 +46,9 @@ class Work:
     secrets: Mapping[str, str] = field(default_factory=dict)
     claims: Mapping[str, str] = field(default_factory=dict)
     only_reads: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict)
+    preparation: CustomJob | None = None
+    user: int | None = None
     scratch: str = "1Gi"
     memory: str = "256Mi"
     service_account: str | None = None

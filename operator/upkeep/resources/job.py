@@ -23,6 +23,9 @@ from upkeep.domain.order import (
     CONTAINER,
     CREDENTIALS_DIRECTORY,
     ORDER_VARIABLE,
+    OUTPUT_DIRECTORY,
+    OUTPUT_VARIABLE,
+    PREPARATION,
     SCRATCH_DIRECTORY,
     TERMINATION_MESSAGE_PATH,
     RunOrder,
@@ -36,6 +39,7 @@ RUNNER_USER: Final = 65532
 REPORT_GRACE: Final = timedelta(seconds=60)
 """How much longer the Job lives than the run may take, so that a run that timed out can still say so."""
 _STOP_SECONDS: Final = 30
+_OUTPUT: Final = "output"
 
 
 def job(*, owner: Identity, name: str, occasion: Occasion, work: Work, image: str) -> Manifest:
@@ -102,6 +106,14 @@ def _runner_pod(work: Work, order: RunOrder, image: str) -> Manifest:
     for number, (path, claim) in enumerate(work.claims.items()):
         volumes.append({"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": claim}})
         mounts.append({"name": f"claim-{number}", "mountPath": path} | ({"readOnly": True} if work.only_reads else {}))
+    for number, (path, claim) in enumerate(work.sources.items()):
+        # Read-only as a volume: mounted in another way, the kubelet would give all of its files to the Pod's group.
+        reference = {"claimName": claim, "readOnly": True}
+        volumes.append({"name": f"source-{number}", "persistentVolumeClaim": reference})
+        mounts.append({"name": f"source-{number}", "mountPath": path, "readOnly": True})
+    if work.preparation:
+        volumes.append({"name": _OUTPUT, "emptyDir": {"sizeLimit": work.scratch}})
+        mounts.append({"name": _OUTPUT, "mountPath": OUTPUT_DIRECTORY})
     container = {
         "name": CONTAINER,
         "image": image,
@@ -117,14 +129,49 @@ def _runner_pod(work: Work, order: RunOrder, image: str) -> Manifest:
         "terminationMessagePath": TERMINATION_MESSAGE_PATH,
         "volumeMounts": mounts,
     }
-    security = {"runAsUser": RUNNER_USER, "runAsGroup": RUNNER_USER, "fsGroup": RUNNER_USER}
-    return _pod(container, volumes, security=security, service_account=work.service_account)
+    security = {"runAsUser": work.user or RUNNER_USER, "runAsGroup": RUNNER_USER, "fsGroup": RUNNER_USER}
+    spec = _pod(container, volumes, security=security, service_account=work.service_account)
+    return _prepared(spec, work.preparation) if work.preparation else spec
+
+
+def _prepared(spec: Manifest, preparation: CustomJob) -> Manifest:
+    """The Pod with a container that runs before its own, and leaves files for it."""
+    volumes = [each.model_copy(update={"name": f"own-{number}"}) for number, each in enumerate(preparation.volumes)]
+    preparation = preparation.model_copy(update={"volumes": volumes})
+    container = _custom_container(preparation, PREPARATION)
+    container["env"] = [*container.get("env", ()), {"name": OUTPUT_VARIABLE, "value": OUTPUT_DIRECTORY}]
+    container["volumeMounts"] = [
+        *container.get("volumeMounts", ()),
+        {"name": _OUTPUT, "mountPath": OUTPUT_DIRECTORY},
+    ]
+    return {
+        **spec,
+        "initContainers": [container],
+        "volumes": [*spec["volumes"], *map(_volume, volumes)],
+        **_pull_secrets(preparation),
+    }
 
 
 def _custom_pod(work: Work, job_spec: CustomJob) -> Manifest:
+    user = {"runAsUser": job_spec.run_as_user, "fsGroup": job_spec.run_as_user} if job_spec.run_as_user else {}
+    spec = _pod(
+        _custom_container(job_spec, CONTAINER),
+        [_volume(volume) for volume in job_spec.volumes],
+        security=user,
+        service_account=work.service_account,
+    )
+    return {**spec, **_pull_secrets(job_spec)}
+
+
+def _pull_secrets(job_spec: CustomJob) -> Manifest:
+    names = [{"name": reference.name} for reference in job_spec.image_pull_secrets]
+    return {"imagePullSecrets": names} if names else {}
+
+
+def _custom_container(job_spec: CustomJob, name: str) -> Manifest:
     resources = job_spec.resources
     container: Manifest = {
-        "name": CONTAINER,
+        "name": name,
         "image": job_spec.image,
         "imagePullPolicy": job_spec.image_pull_policy,
         "command": list(job_spec.command),
@@ -142,17 +189,7 @@ def _custom_pod(work: Work, job_spec: CustomJob) -> Manifest:
             for volume in job_spec.volumes
         ],
     }
-    container = {key: value for key, value in container.items() if value not in (None, [])}
-    user = {"runAsUser": job_spec.run_as_user, "fsGroup": job_spec.run_as_user} if job_spec.run_as_user else {}
-    spec = _pod(
-        container,
-        [_volume(volume) for volume in job_spec.volumes],
-        security=user,
-        service_account=work.service_account,
-    )
-    if job_spec.image_pull_secrets:
-        spec["imagePullSecrets"] = [{"name": reference.name} for reference in job_spec.image_pull_secrets]
-    return spec
+    return {key: value for key, value in container.items() if value not in (None, [])}
 
 
 def _pod(

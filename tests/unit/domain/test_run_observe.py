@@ -273,3 +273,31 @@ class TestOccasions:
         run = observe(bare, [])
 
         assert (run.active, run.occasion.scheduled, run.occasion.token) == (True, None, "")
+
+
+def preparing(**state: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON value
+    return [{"name": "prepare", "image": "shop/tool:1", "state": state}]
+
+
+def test_a_container_that_ran_before_and_failed_says_why() -> None:
+    ended = preparing(terminated={"exitCode": 3, "message": "no such bucket"})
+    found = observe(
+        job("Failed"), [pod(initContainerStatuses=ended, waiting={"reason": "PodInitializing"}, phase="Failed")]
+    )
+
+    assert (found.state, found.words, found.settled) == (RunState.FAILED, "exit code 3: no such bucket", True)
+
+
+def test_a_container_that_ran_before_and_ended_well_says_nothing() -> None:
+    ended = preparing(terminated={"exitCode": 0, "message": "done"})
+    found = observe(job("Complete"), [pod(initContainerStatuses=ended, end={"exitCode": 0, "message": REPORT})])
+
+    assert found.outcome is Outcome.CHANGED
+
+
+def test_an_image_that_is_missing_before_the_work_is_told_too() -> None:
+    waiting = preparing(waiting={"reason": "ImagePullBackOff", "message": "not found"})
+    found = observe(job(), [pod(initContainerStatuses=waiting, waiting={"reason": "PodInitializing"})])
+
+    assert found.trouble
+    assert found.trouble.message == "shop/tool:1: not found"

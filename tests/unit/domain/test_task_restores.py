@@ -92,6 +92,7 @@ def test_two_policies_do_not_get_in_each_others_way() -> None:
     [
         ({"policy": "nowhere"}, [], "BackupPolicyNotFound", "BackupPolicy 'nowhere' does not exist in this namespace"),
         ({"policy": "shop-db"}, [policy(repository={})], "BackupPolicyInvalid", "cannot be read"),
+        ({"policy": "shop-db"}, [policy(source={"redis": {"host": "cache"}})], "NoDatabaseBackedUp", "with restic"),
         (
             {"policy": "shop-db", "snapshot": "latestVerified"},
             [policy()],

@@ -16,7 +16,14 @@ from upkeep.api.status import Trigger
 from upkeep.api.task import TaskSpec
 from upkeep.domain.decision import Occasion
 from upkeep.domain.identity import Identity
-from upkeep.domain.order import CREDENTIALS_DIRECTORY, ORDER_VARIABLE, SCRATCH_DIRECTORY, VOLUMES_DIRECTORY, RunOrder
+from upkeep.domain.order import (
+    CREDENTIALS_DIRECTORY,
+    ORDER_VARIABLE,
+    OUTPUT_DIRECTORY,
+    SCRATCH_DIRECTORY,
+    VOLUMES_DIRECTORY,
+    RunOrder,
+)
 from upkeep.domain.run import observe, run_name
 from upkeep.domain.work import Work, task_work
 from upkeep.resources.job import REPORT_GRACE, job
@@ -267,6 +274,37 @@ def test_work_that_only_reads_cannot_write_to_its_volumes() -> None:
     manifest = built(STEPS, claims={"/repository": "backups"}, only_reads=True)
 
     assert {"name": "claim-0", "mountPath": "/repository", "readOnly": True} in container(manifest)["volumeMounts"]
+
+
+def test_a_source_is_a_volume_that_nobody_may_change_not_even_the_kubelet_its_group() -> None:
+    manifest = built(STEPS, sources={"/source": "uploads"}, user=1000)
+
+    claim = {"claimName": "uploads", "readOnly": True}
+    assert {"name": "source-0", "persistentVolumeClaim": claim} in pod(manifest)["volumes"]
+    assert {"name": "source-0", "mountPath": "/source", "readOnly": True} in container(manifest)["volumeMounts"]
+    assert pod(manifest)["securityContext"]["runAsUser"] == 1000
+    assert pod(manifest)["securityContext"]["fsGroup"] == 65532
+
+
+@settings(max_examples=50, deadline=None)
+@given(custom=custom_jobs)
+def test_a_container_that_runs_before_is_restricted_and_its_volumes_are_its_own(custom: Manifest) -> None:
+    spec = pod(built(STEPS, preparation=CustomJob.model_validate(custom)))
+
+    assert violations(spec) == []
+    names = [volume["name"] for volume in spec["volumes"]]
+    assert len(names) == len(set(names))
+    (before,) = spec["initContainers"]
+    assert {"name": "UPKEEP_OUTPUT", "value": OUTPUT_DIRECTORY} in before["env"]
+    for each in (before, *spec["containers"]):
+        assert {"name": "output", "mountPath": OUTPUT_DIRECTORY} in each["volumeMounts"]
+        assert {mount["name"] for mount in each["volumeMounts"]} <= set(names)
+
+
+def test_a_container_that_runs_before_sees_no_credentials() -> None:
+    spec = pod(built(STEPS, preparation=CustomJob(image="localhost/tool")))
+
+    assert [mount["name"] for mount in spec["initContainers"][0]["volumeMounts"]] == ["output"]
 
 
 def test_a_container_of_the_users_own_is_as_they_wrote_it() -> None:

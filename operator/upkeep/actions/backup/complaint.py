@@ -18,6 +18,7 @@ LOCKED: Final = 11
 WRONG_PASSWORD: Final = 12
 NO_SPACE: Final = "no space left"
 
+_EMPTY: Final = "snapshot is empty"
 _LOCK_WORDS: Final = "repository is already locked"
 _WORDS: Final = (
     ("Is there a repository at the following location", NO_REPOSITORY),
@@ -93,6 +94,8 @@ class Complaint:
     def _cause(self) -> str | None:
         """What to do about what surrounds the repository, where that is what is wrong."""
         errors = self.finished.errors
+        if _EMPTY in errors:
+            return "exclude leaves out everything: correct it"
         if isinstance(self.storage, Volume):
             known = (*_VOLUME, (NO_SPACE, self.storage.room))
             return next((advice for words, advice in known if words in errors), None)

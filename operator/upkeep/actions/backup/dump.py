@@ -14,6 +14,7 @@ from typing import Final
 from upkeep.actions.backup.archive import DATABASE, GLOBALS, Archive, Record, last_words, write_record
 from upkeep.actions.backup.libpq import libpq
 from upkeep.actions.backup.process import run
+from upkeep.actions.backup.scratch import directory_size
 from upkeep.actions.connections import PostgresTarget
 from upkeep.actions.contract import ActionError, Context
 
@@ -131,7 +132,7 @@ class Dumper:
             raise ActionError(msg)
         rows = await archive.rows()
         write_record(directory, Record(database=self.database, encoding=encoding, rows=rows))
-        return Dump(bytes=_size(directory), tables=archive.tables, rows=sum(rows.values()))
+        return Dump(bytes=directory_size(directory), tables=archive.tables, rows=sum(rows.values()))
 
 
 @contextmanager
@@ -155,7 +156,3 @@ def dumper(context: Context, name: str) -> Iterator[Dumper]:
             )
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _size(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())

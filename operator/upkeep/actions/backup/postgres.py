@@ -5,21 +5,17 @@ It must never report success for a dump that is empty, cut off, implausibly smal
 
 import time
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field
-
-from upkeep.actions.backup.capacity import room_findings
-from upkeep.actions.backup.dump import DIRECTORY, Dump, Dumper, dumper
-from upkeep.actions.backup.repository import Repository, Restic, readable_size
-from upkeep.actions.backup.sanity import Previous, Sanity, implausible
-from upkeep.actions.backup.snapshot import BYTES, SNAPSHOT, SNAPSHOT_TIME, Snapshot
-from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity
+from upkeep.actions.backup.dump import DIRECTORY, Dumper, dumper
+from upkeep.actions.backup.making import BackupMaking, creation
+from upkeep.actions.backup.repository import Restic
+from upkeep.actions.contract import ActionError, Context, Finding, Result, Severity
 from upkeep.actions.fields import LabelName
 from upkeep.actions.postgres.session import session
 
 
-class BackupPostgres(Action):
+class BackupPostgres(BackupMaking):
     """Dumps a PostgreSQL database and stores the dump in a restic repository.
 
     Locks: only what SELECT takes (AccessShareLock), on all tables for as long as the dump takes; changes of their
@@ -32,16 +28,6 @@ class BackupPostgres(Action):
 
     connection: LabelName
     """Name of a PostgreSQL connection."""
-    repository: Repository
-    """Where the backup is kept."""
-    policy: Annotated[str, Field(min_length=1, max_length=317, pattern=r"^[a-z0-9][-a-z0-9./]*$")]
-    """`namespace/name` of the BackupPolicy; host and tag of the snapshot."""
-    schedule: LabelName
-    """Name of the schedule; a tag of the snapshot."""
-    sanity: Sanity = Sanity()
-    """What the dump has to be like."""
-    previous: Previous | None = None
-    """The last good backup."""
 
     async def run(self, context: Context) -> Result:
         """Dump, verify, store.
@@ -57,39 +43,30 @@ class BackupPostgres(Action):
             await source.dump()
             missing_globals = await source.dump_globals()
             dump = await source.verify(encoding=encoding)
-            if doubt := implausible(self.sanity, dump.bytes, self.previous, of=source.database):
-                message = f"nothing was stored: {doubt.recommendation}"
-                return Result(outcome=Outcome.FAILED, message=message, findings=[doubt])
+            if refusal := self.refusal(dump.bytes, of=source.database):
+                return refusal
             dumped, moment = time.monotonic(), datetime.now(UTC)
-            snapshot = await restic.backup(
-                DIRECTORY, host=self.policy, tags=[f"policy={self.policy}", f"schedule={self.schedule}"]
-            )
+            snapshot = await restic.backup(DIRECTORY, host=self.policy, tags=self.tags)
             stored = time.monotonic()
-            room = await restic.room()
         if snapshot.bytes < dump.bytes:
             msg = (
                 f"snapshot {snapshot.identifier} in repository {restic.name} has {snapshot.bytes} of {dump.bytes} "
                 "bytes: it is not whole, run the backup again"
             )
             raise ActionError(msg)
-        return Result(
-            outcome=Outcome.CHANGED,
-            message=_message(snapshot, dump, created=created, missing_globals=missing_globals),
-            findings=[
-                *([_globals_finding(source.database, missing_globals)] if missing_globals else []),
-                *room_findings(restic.name, room, added=snapshot.added),
-            ],
+        return await self.made(
+            restic,
+            snapshot,
+            moment,
+            parts=[f"{dump.tables} table{'' if dump.tables == 1 else 's'}"],
+            remarks=[*creation(created=created), *(["without roles and tablespaces"] if missing_globals else [])],
             metrics={
-                BYTES: snapshot.bytes,
-                "added_bytes": snapshot.added,
-                **room,
-                "files": snapshot.files,
                 "tables": dump.tables,
                 "rows": dump.rows,
                 "dump_seconds": round(dumped - begun, 3),
                 "store_seconds": round(stored - dumped, 3),
             },
-            facts={SNAPSHOT: snapshot.identifier, SNAPSHOT_TIME: moment.isoformat()},
+            findings=[_globals_finding(source.database, missing_globals)] if missing_globals else [],
         )
 
     async def _encoding(self, context: Context, source: Dumper) -> str:
@@ -105,19 +82,6 @@ class BackupPostgres(Action):
             )
             raise ActionError(msg)
         return encoding or "UTF8"
-
-
-def _message(snapshot: Snapshot, dump: Dump, *, created: bool, missing_globals: str) -> str:
-    parts = [
-        f"snapshot {snapshot.identifier}, {readable_size(snapshot.bytes)}",
-        f"{dump.tables} table{'' if dump.tables == 1 else 's'}",
-        f"{readable_size(snapshot.added)} new",
-    ]
-    if created:
-        parts.append("first one in a new repository")
-    if missing_globals:
-        parts.append("without roles and tablespaces")
-    return ", ".join(parts)
 
 
 def _globals_finding(database: str, reason: str) -> Finding:

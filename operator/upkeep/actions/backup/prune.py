@@ -109,7 +109,7 @@ class BackupPrune(Action):
         going = plan.removed
         if going:
             await restic.check(read_data_subset=None)
-            await restic.forget(going)
+            await restic.forget([each.identifier for each in going])
         await restic.prune()
         kept = sorted(await restic.stored(host=self.policy, tag=f"policy={self.policy}"), key=lambda each: each.time)
         left = {each.identifier for each in kept}

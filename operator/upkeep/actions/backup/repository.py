@@ -106,6 +106,7 @@ class Restic:
         departed: whose locks may be removed.
         only_reads: it may not write, not even a lock, and believes nothing but the repository itself: no cache.
         patient_until: until when, by the monotonic clock, it waits for others who use the repository.
+        working: where it is started, if not in `scratch`.
     """
 
     storage: Storage
@@ -116,9 +117,12 @@ class Restic:
     departed: Departed = field(default_factory=Departed)
     only_reads: bool = False
     patient_until: float = 0.0
+    working: Path | None = None
 
     @classmethod
-    def of(cls, repository: Repository, context: Context, *, only_reads: bool = False) -> "Restic":
+    def of(
+        cls, repository: Repository, context: Context, *, only_reads: bool = False, working: Path | None = None
+    ) -> "Restic":
         """Find the password, and the credentials of where the repository is.
 
         Raises:
@@ -139,6 +143,7 @@ class Restic:
             departed=Departed(repository.departed),
             only_reads=only_reads,
             patient_until=time.monotonic() + context.remaining * _PATIENT_PART,
+            working=working,
         )
 
     @property
@@ -168,14 +173,20 @@ class Restic:
                 msg = f"cannot create repository {self.name}: somebody else is creating it: run this again"
                 raise ActionError(msg)
 
-    async def backup(self, path: str, *, host: str, tags: Sequence[str]) -> Snapshot:
-        """Back up a directory, relative to `scratch`.
+    async def backup(self, *paths: str, host: str, tags: Sequence[str], exclude: Sequence[str] = ()) -> Snapshot:
+        """Back up directories and files.
+
+        Args:
+            paths: relative to where it is started.
+            host: host of the snapshot.
+            tags: its tags.
+            exclude: patterns of what is left out, as restic takes them.
 
         Raises:
             ActionError: it failed, also where only some files could not be read.
         """
-        tagging = [f"--tag={tag}" for tag in tags]
-        finished = await self._demand("back up into", ["backup", f"--host={host}", *tagging, "--", path])
+        options = [f"--host={host}", *(f"--tag={tag}" for tag in tags), *(f"--exclude={each}" for each in exclude)]
+        finished = await self._demand("back up into", ["backup", *options, "--", *paths])
         summaries = [line for line in documents(finished.output) if line.get("message_type") == "summary"]
         if not summaries or not summaries[-1].get("snapshot_id"):
             msg = f"cannot back up into repository {self.name}: restic named no snapshot: look into the log"
@@ -236,13 +247,13 @@ class Restic:
         groups = await self._listed(["forget", "--dry-run", one_group, f"--host={host}", f"--tag={tag}", *options])
         return {str(each["id"]) for group in groups for each in group.get("remove") or ()}
 
-    async def forget(self, snapshots: Sequence[Stored]) -> None:
-        """Remove snapshots. Their data stays until the next `prune`.
+    async def forget(self, identifiers: Sequence[str]) -> None:
+        """Remove snapshots, by their ids. Their data stays until the next `prune`.
 
         Raises:
             ActionError: not all could be removed, or the repository cannot be opened.
         """
-        await self._demand("remove snapshots from", ["forget", *(each.identifier for each in snapshots)])
+        await self._demand("remove snapshots from", ["forget", *identifiers])
 
     async def prune(self) -> None:
         """Remove the data that no snapshot needs.
@@ -367,8 +378,10 @@ class Restic:
                     "RESTIC_PASSWORD_FILE": str(self.password_file),
                     "RESTIC_CACHE_DIR": str(self.scratch / _CACHE),
                     "RESTIC_PROGRESS_FPS": _STATUS_LINES_PER_SECOND,
+                    "HOME": str(self.scratch),
+                    "TMPDIR": str(self.scratch),
                 },
-                directory=self.scratch,
+                directory=self.working or self.scratch,
             )
 
     async def _judge(self, doing: str, finished: Finished, *, damage: bool = False) -> None:

@@ -1,0 +1,74 @@
+"""What a BackupPolicy can back up."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from upkeep.actions.backup.files import PATH_PATTERN
+from upkeep.actions.backup.objects import ObjectKind
+from upkeep.actions.connections import PostgresTarget, RedisTarget
+from upkeep.actions.fields import Model, ObjectName, OneOf
+from upkeep.api.container import CustomJob
+
+RelativePath = Annotated[str, Field(min_length=1, max_length=512, pattern=PATH_PATTERN)]
+
+
+class FilesSource(Model):
+    """Files on a volume, which is mounted read-only."""
+
+    claim_name: ObjectName
+    """PersistentVolumeClaim in the same namespace. One that only a single node can mount is mounted beside its user,
+    on that node."""
+    paths: Annotated[list[RelativePath], Field(max_length=16)] = Field(default_factory=list)
+    """Directories and files on the volume, for example `uploads`. Left out: all of it."""
+    exclude: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=64)] = Field(
+        default_factory=list
+    )
+    """What is left out, as patterns of restic, for example `*.tmp` or `cache`."""
+    run_as_user: Annotated[int | None, Field(ge=1, le=2147483647)] = None
+    """Number of a user that may read every file, where 65532 (and its group) may not. All Jobs of the policy run as
+    this user: policies that share a repository on a volume have to name the same one."""
+
+
+class ObjectsSource(Model):
+    """Kubernetes objects of the policy's namespace, as clean YAML; stored whenever one has changed."""
+
+    kinds: Annotated[list[ObjectKind], Field(min_length=1, max_length=32)]
+    """Which ones. Secrets only where a kind is Secret; in the repository they are encrypted, as everything is."""
+    service_account_name: ObjectName
+    """ServiceAccount that may `list` them in the namespace."""
+
+
+class CommandSource(CustomJob):
+    """Whatever a container of your own leaves in the directory `$UPKEEP_OUTPUT`.
+
+    It runs first, as the user 65532 unless runAsUser says otherwise, as then all Jobs of the policy do. Only when it
+    has ended with 0, what it left is stored. What a program writes to its standard output has to be written into a file
+    there.
+    """
+
+
+class BackupSource(OneOf):
+    """What is backed up; exactly one source."""
+
+    postgres: PostgresTarget | None = None
+    """A PostgreSQL database, dumped by pg_dump."""
+    redis: RedisTarget | None = None
+    """A Redis or Valkey server, all its databases, as an RDB; of a replica, where one keeps up."""
+    files: FilesSource | None = None
+    """Files on a volume."""
+    objects: ObjectsSource | None = None
+    """Kubernetes objects of this namespace."""
+    command: CommandSource | None = None
+    """What a container of your own leaves."""
+
+    @classmethod
+    def alternatives(cls) -> Sequence[str]:
+        """The kinds of source."""
+        return ("postgres", "redis", "files", "objects", "command")
+
+    @property
+    def user(self) -> int | None:
+        """Number of the user that the Jobs of the policy run as; None for Upkeep's own."""
+        return next((each.run_as_user for each in (self.files, self.command) if each), None)

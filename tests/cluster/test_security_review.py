@@ -56,6 +56,7 @@ def test_the_sample_looks_at_all_three_with_the_roles_of_the_chart(
     found = {(each["checkId"], each["object"]) for each in run["findings"]}
     account = f"ServiceAccount/{place.name}/default"
     assert {
+        ("kubernetes.exposure.ingress-open", "MaintenanceTask/security-review"),
         ("kubernetes.access.rights", f"RoleBinding/{place.name}/all {account}"),
         ("kubernetes.exposure.node-port", "Service/open"),
         ("kubernetes.plain-secret", "ConfigMap/app/DB_PASSWORD"),

@@ -46,6 +46,11 @@ def test_selectors(selector: dict[str, Any], *, chosen: bool) -> None:
         (("StatefulSet", "db"), {}, "StatefulSet/db"),
         (("Job", "nightly-29123456"), {}, "CronJob/nightly"),
         (("Job", "once"), {}, "Job/once"),
+        (
+            ("Job", "review-29123456"),
+            {"upkeep.dev/owner-kind": "MaintenanceTask", "upkeep.dev/owner-name": "review"},
+            "MaintenanceTask/review",
+        ),
         (("Node", "node-1"), {}, "Node/node-1"),
     ],
 )

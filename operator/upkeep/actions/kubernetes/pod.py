@@ -7,6 +7,8 @@ from typing import Any, Final
 Object = Mapping[str, Any]
 
 _HASH: Final = "pod-template-hash"
+_OWNER_KIND: Final = "upkeep.dev/owner-kind"
+_OWNER_NAME: Final = "upkeep.dev/owner-name"
 _MINUTES: Final = re.compile(r"-[0-9]{8,10}$")
 """What a CronJob appends to its name for the Job of a certain minute."""
 
@@ -20,9 +22,12 @@ def controller(pod: Object) -> tuple[str, str] | None:
 
 
 def workload(pod: Object) -> str:
-    """What people call it, as Kind/name: the Deployment behind a ReplicaSet, the CronJob behind a Job."""
+    """What people call it, as Kind/name: the Deployment behind a ReplicaSet, the CronJob or task of ours behind a Job."""
     kind, name = controller(pod) or ("Pod", str(pod["metadata"]["name"]))
-    template = (pod["metadata"].get("labels") or {}).get(_HASH)
+    labels = pod["metadata"].get("labels") or {}
+    template = labels.get(_HASH)
+    if kind == "Job" and labels.get(_OWNER_KIND) and labels.get(_OWNER_NAME):
+        return f"{labels[_OWNER_KIND]}/{labels[_OWNER_NAME]}"
     if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):
         return f"Deployment/{name.removesuffix(f'-{template}')}"
     if kind == "Job" and _MINUTES.search(name):

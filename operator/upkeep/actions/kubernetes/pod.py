@@ -22,7 +22,7 @@ def controller(pod: Object) -> tuple[str, str] | None:
 
 
 def workload(pod: Object) -> str:
-    """What people call it, as Kind/name: the Deployment behind a ReplicaSet, the CronJob or task of ours behind a Job."""
+    """What people call it, as Kind/name: the Deployment behind a ReplicaSet, the CronJob or our task behind a Job."""
     kind, name = controller(pod) or ("Pod", str(pod["metadata"]["name"]))
     labels = pod["metadata"].get("labels") or {}
     template = labels.get(_HASH)

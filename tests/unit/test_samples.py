@@ -197,6 +197,8 @@ REFUSED_BY_THE_MODELS: Final = {
     "backup-of-nothing",
     "backup-read-subset",
     "backup-schedule-named-restore-test",
+    "backup-schedule-named-full-restore",
+    "full-restore-of-a-redis",
     "backup-schedule-named-prune",
     "retention-of-nothing",
     "retention-without-prune",

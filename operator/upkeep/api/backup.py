@@ -24,6 +24,8 @@ INTEGRITY: Final = "integrity"
 """Name under which the integrity check stands beside the schedules."""
 RESTORE_TEST: Final = "restore-test"
 """Name under which the restore test stands beside them."""
+FULL_RESTORE: Final = "full-restore"
+"""Name under which the full restore stands beside them."""
 PRUNE: Final = "prune"
 """Name under which the removal of old backups stands beside them."""
 
@@ -32,7 +34,12 @@ MAX_MEASUREMENTS: Final = 14
 _INSIDE: Final[Rule] = {"rule": "!self.path.contains('..')", "message": "path must not contain '..'"}
 _FREE_NAMES: Final[Mapping[str, Rule]] = {
     name: {"rule": f"self.name != '{name}'", "message": f"the name '{name}' is taken by {field}"}
-    for name, field in ((INTEGRITY, "verify.integrity"), (RESTORE_TEST, "verify.restoreTest"), (PRUNE, "spec.prune"))
+    for name, field in (
+        (INTEGRITY, "verify.integrity"),
+        (RESTORE_TEST, "verify.restoreTest"),
+        (FULL_RESTORE, "verify.fullRestore"),
+        (PRUNE, "spec.prune"),
+    )
 }
 _ENFORCED: Final[Rule] = {
     "rule": "has(self.prune) || !self.schedules.exists(each, has(each.retention))",
@@ -117,6 +124,12 @@ class BackupSchedule(Model):
         return self
 
 
+_WHOLE: Final[Rule] = {
+    "rule": "!(has(self.verify) && has(self.verify.fullRestore)) || has(self.source.postgres)",
+    "message": "verify.fullRestore is for a source of postgres: use verify.restoreTest",
+}
+
+
 class IntegrityCheck(Model):
     """`restic check`: the structure of the repository, and a part of its data read back."""
 
@@ -155,6 +168,27 @@ class RestoreTest(Model):
     """Memory of the Pod; a Redis has to fit into it."""
 
 
+class FullRestore(Model):
+    """A restore test of PostgreSQL that leaves nothing out.
+
+    All rights of all roles come back, and every row of every table is compared with what was dumped, by checksums that
+    were written down then.
+    """
+
+    schedule: CronExpression
+    """When, as a cron expression of five fields in the policy's timeZone."""
+    queries: Annotated[list[ValidationQuery], Field(max_length=32, json_schema_extra=BY_NAME), UNIQUE] = Field(
+        default_factory=list
+    )
+    """What is asked of the restored database besides."""
+    query_timeout: Duration = Field(default="1m", validate_default=True)
+    """How long each query may take."""
+    memory: Size = "1Gi"
+    """Memory of the Pod."""
+    scratch_size: Size = "40Gi"
+    """Room for the dump, the database that is restored from it, and a dump of that: about four times the database."""
+
+
 class BackupVerification(Model):
     """The proof that backups are good."""
 
@@ -162,6 +196,13 @@ class BackupVerification(Model):
     """The repository is checked on a schedule."""
     restore_test: RestoreTest | None = None
     """The newest backup is restored on a schedule."""
+    full_restore: FullRestore | None = None
+    """It is restored and compared to the last row on a schedule of its own, for example once a month."""
+
+    @property
+    def tested(self) -> bool:
+        """Whether restores are tested at all."""
+        return self.restore_test is not None or self.full_restore is not None
 
 
 class Pruning(Model):
@@ -217,7 +258,7 @@ class BackupSpec(Model):
     @classmethod
     def rules(cls) -> Sequence[Rule]:
         """What nobody enforces is no retention; what cannot be asked of a source is not asked."""
-        return (_ENFORCED, *(_fitting(name, kinds) for name, kinds in _FITTING.items()))
+        return (_ENFORCED, _WHOLE, *(_fitting(name, kinds) for name, kinds in _FITTING.items()))
 
     @model_validator(mode="after")
     def _enforces_its_retention(self) -> Self:
@@ -228,6 +269,8 @@ class BackupSpec(Model):
     @model_validator(mode="after")
     def _asks_what_its_source_has(self) -> Self:
         test = self.verify.restore_test
+        if self.verify.full_restore and self.source.postgres is None:
+            raise ValueError(_WHOLE["message"])
         for name, kinds in _FITTING.items():
             if test and getattr(test, name) and self.source.chosen() not in kinds:
                 raise ValueError(_fitting(name, kinds)["message"])
@@ -260,7 +303,7 @@ class BackupScheduleStatus(Model):
     """Where one schedule of a policy stands."""
 
     name: str
-    """Name of the schedule, `integrity`, `restore-test` or `prune`."""
+    """Name of the schedule, `integrity`, `restore-test`, `full-restore` or `prune`."""
     next_schedule_time: Timestamp | None = None
     """When it runs next."""
     last_schedule_time: Timestamp | None = None
@@ -324,8 +367,8 @@ class Capacity(Model):
 class BackupStatus(ResourceStatus):
     """Where the policy stands."""
 
-    schedules: Annotated[Sequence[BackupScheduleStatus], Field(max_length=11)] = ()
-    """Each schedule, the integrity check, the restore test and the removal of old backups."""
+    schedules: Annotated[Sequence[BackupScheduleStatus], Field(max_length=12)] = ()
+    """Each schedule, the integrity check, the restore tests and the removal of old backups."""
     last_backup: str | None = None
     """What the last good backup said: its snapshot and size."""
     last_backup_time: Timestamp | None = None
@@ -336,6 +379,8 @@ class BackupStatus(ResourceStatus):
     """When the repository was last found intact."""
     last_verified: LastVerified | None = None
     """The last restore test that was passed. One that fails leaves it as it is; the condition Verified tells of it."""
+    last_full_restore: LastVerified | None = None
+    """The last full restore that was passed."""
     last_prune: LastPrune | None = None
     """The last removal of old backups that ended well."""
     repository_bytes: Annotated[int | None, Field(ge=0)] = None

@@ -22,7 +22,7 @@ from rich.text import Text
 from upkeep.actions.backup.repository import readable_size
 from upkeep.actions.backup.restore import LATEST
 from upkeep.api import API_VERSION
-from upkeep.api.backup import RESTORE_TEST, BackupSpec, BackupStatus
+from upkeep.api.backup import FULL_RESTORE, RESTORE_TEST, BackupSpec, BackupStatus
 from upkeep.api.status import ResourceStatus
 from upkeep.api.task import TaskSpec, TaskStatus
 from upkeep.cli.namespace import add_namespace
@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     verifying = commands.add_parser("verify", help="restore the newest backup in a test now")
     verifying.set_defaults(command=_verify)
     verifying.add_argument("policy", help="name of the BackupPolicy")
+    verifying.add_argument("--full", action="store_true", help="compare every row, and bring the rights of roles back")
     restoring = commands.add_parser("restore", help="make a task that restores a backup now")
     restoring.set_defaults(command=_restore)
     _add_restore(restoring)
@@ -174,7 +175,7 @@ async def _run(chosen: argparse.Namespace) -> int:
 
 
 async def _verify(chosen: argparse.Namespace) -> int:
-    return await _ask(chosen, RESTORE_TEST)
+    return await _ask(chosen, FULL_RESTORE if chosen.full else RESTORE_TEST)
 
 
 async def _ask(chosen: argparse.Namespace, schedule: str) -> int:

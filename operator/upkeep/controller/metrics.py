@@ -165,6 +165,11 @@ class _StatusCollector(Collector):
         )
         status = GaugeMetricFamily(f"{prefix}_status", "1: the last run ended well, 0: it did not.", labels=_OWNER)
         duration = GaugeMetricFamily(f"{prefix}_duration_seconds", "How long the last run took.", labels=_OWNER)
+        full = GaugeMetricFamily(
+            f"{prefix}_last_full_restore_timestamp_seconds",
+            "When a full restore was last passed, in Unix seconds.",
+            labels=_OWNER,
+        )
         overdue = GaugeMetricFamily(
             f"{prefix}_overdue", "1: something that was due has not ended well in its time, 0: nothing.", labels=_OWNER
         )
@@ -180,6 +185,8 @@ class _StatusCollector(Collector):
                     family.add_metric(names, value)
                 for family, value in zip(pruned, _removal(state), strict=False):
                     family.add_metric(names, value)
+                if "lastFullRestore" in state:
+                    full.add_metric(names, _seconds(state["lastFullRestore"]["time"]))
                 if (late := _condition(state, OVERDUE)) is not None:
                     overdue.add_metric(names, float(late == "True"))
                 if "repositoryBytes" in state:
@@ -187,7 +194,7 @@ class _StatusCollector(Collector):
                 run = _ended_run(state)
                 if run is not None:
                     _add_run(run, names, last_run=None, duration=duration, status=status)
-        return [last, checked, *verified, *pruned, size, status, duration, overdue]
+        return [last, checked, *verified, *pruned, size, status, duration, full, overdue]
 
     def _all(self, plural: str) -> list[dict[str, Any]]:
         kinds = {resource.plural: resource for resource in (TASKS, WINDOWS, BACKUPS)}

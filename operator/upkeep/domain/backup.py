@@ -12,7 +12,15 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from upkeep.actions.contract import Outcome
-from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, BackupScheduleStatus, BackupSpec, BackupStatus
+from upkeep.api.backup import (
+    FULL_RESTORE,
+    INTEGRITY,
+    PRUNE,
+    RESTORE_TEST,
+    BackupScheduleStatus,
+    BackupSpec,
+    BackupStatus,
+)
 from upkeep.api.status import OccurrenceRecord, Trigger
 from upkeep.domain.account import Cause, Reason, missed, record, records
 from upkeep.domain.backupwork import backup_work
@@ -76,7 +84,7 @@ def decide(snapshot: BackupSnapshot) -> Decision:
     plan = replace(
         plan,
         problem=binding_problem(spec.windows, snapshot.surroundings, namespace),
-        tested=spec.verify.restore_test is not None,
+        tested=spec.verify.tested,
     )
     plan = plan.with_manual_run(spec).without_abandoned(spec)
     for timetable in timetables:
@@ -390,6 +398,8 @@ def _declared(spec: BackupSpec) -> list[tuple[str, Declaration]]:
         crons.append((INTEGRITY, spec.verify.integrity.schedule))
     if spec.verify.restore_test:
         crons.append((RESTORE_TEST, spec.verify.restore_test.schedule))
+    if spec.verify.full_restore:
+        crons.append((FULL_RESTORE, spec.verify.full_restore.schedule))
     if spec.prune:
         crons.append((PRUNE, spec.prune.schedule))
     return [(name, Declaration(cron=cron, zone=spec.time_zone, exclusions=spec.exclusions)) for name, cron in crons]

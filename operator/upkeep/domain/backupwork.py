@@ -23,7 +23,17 @@ from upkeep.actions.backup.retention import ScheduleRetention
 from upkeep.actions.backup.sanity import Previous, Sanity
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Action
-from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, BackupSpec, LastVerified, RestoreTest, StoredBackup
+from upkeep.api.backup import (
+    FULL_RESTORE,
+    INTEGRITY,
+    PRUNE,
+    RESTORE_TEST,
+    BackupSpec,
+    FullRestore,
+    LastVerified,
+    RestoreTest,
+    StoredBackup,
+)
 from upkeep.api.backupsource import BackupSource
 from upkeep.domain.identity import Identity
 from upkeep.domain.order import OUTPUT_DIRECTORY, OUTPUT_VARIABLE, OrderedStep, RunOrder
@@ -55,21 +65,20 @@ def backup_work(
         departed: names of Jobs of the policy that have ended.
         last: the last good backup, than which the next one must not be much smaller.
     """
-    reached, test = access(spec, departed=departed), spec.verify.restore_test
+    reached, test = access(spec, departed=departed), _test(spec, schedule)
     action = _action(owner, spec, schedule, verified, reached.repository, last)
     step = OrderedStep(name=schedule, action_name=type(action).action_name, action=action)
-    proof = test if schedule == RESTORE_TEST else None
     work = Work(
         content=RunOrder(owner=str(owner), timeout=spec.timeout, steps=[step]),
         timeout=spec.timeout,
         secrets=reached.secrets,
         claims=reached.claims,
-        only_reads=schedule == RESTORE_TEST,
-        scratch=proof.scratch_size if proof else spec.scratch_size,
+        only_reads=schedule in {RESTORE_TEST, FULL_RESTORE},
+        scratch=test.scratch_size if test else spec.scratch_size,
         user=spec.source.user,
-        memory=proof.memory if proof else MEMORY,
+        memory=test.memory if test else MEMORY,
     )
-    return work if schedule in {INTEGRITY, RESTORE_TEST, PRUNE} else _with_source(work, spec.source)
+    return work if schedule in {INTEGRITY, RESTORE_TEST, FULL_RESTORE, PRUNE} else _with_source(work, spec.source)
 
 
 def _with_source(work: Work, source: BackupSource) -> Work:
@@ -93,6 +102,13 @@ def _connection(source: BackupSource) -> Connection:
     return Connection(name=SOURCE, postgres=source.postgres)
 
 
+def _test(spec: BackupSpec, schedule: str) -> RestoreTest | FullRestore | None:
+    """The restore test of this name; None where it is another run."""
+    if schedule == FULL_RESTORE:
+        return spec.verify.full_restore
+    return spec.verify.restore_test if schedule == RESTORE_TEST else None
+
+
 def _action(
     owner: Identity,
     spec: BackupSpec,
@@ -102,10 +118,10 @@ def _action(
     last: StoredBackup | None,
 ) -> Action:
     policy = f"{owner.namespace}/{owner.name}"
-    check, test = spec.verify.integrity, spec.verify.restore_test
+    check, test = spec.verify.integrity, _test(spec, schedule)
     if schedule == INTEGRITY:
         return BackupIntegrity(repository=repository, read_data_subset=check.read_data_subset if check else "5%")
-    if schedule == RESTORE_TEST and test:
+    if test:
         return _trial(spec.source, test, repository, policy)
     if schedule == PRUNE and spec.prune:
         return BackupPrune(
@@ -117,7 +133,7 @@ def _action(
                 if each.retention
             ],
             verified=verified.snapshot if verified else None,
-            tested=test is not None,
+            tested=spec.verify.tested,
             dry_run=spec.prune.dry_run,
         )
     previous = Previous(snapshot=last.snapshot, bytes=last.bytes) if last else None
@@ -147,7 +163,12 @@ def _backup(source: BackupSource, making: _Making) -> Action:
     return backup(connection=SOURCE, **making)
 
 
-def _trial(source: BackupSource, test: RestoreTest, repository: Repository, policy: str) -> Action:
+def _trial(source: BackupSource, test: RestoreTest | FullRestore, repository: Repository, policy: str) -> Action:
+    if isinstance(test, FullRestore):
+        queries, timeout = test.queries, test.query_timeout
+        return BackupRestoreTest(
+            repository=repository, policy=policy, queries=queries, query_timeout=timeout, full=True
+        )
     if source.redis:
         return BackupRedisTest(repository=repository, policy=policy, keys=test.keys)
     if source.objects:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from upkeep.actions.fields import format_duration
-from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, BackupScheduleStatus
+from upkeep.api.backup import FULL_RESTORE, INTEGRITY, PRUNE, RESTORE_TEST, BackupScheduleStatus
 from upkeep.api.status import Condition
 from upkeep.domain.conditions import Fact
 from upkeep.domain.decision import Announce, EventType
@@ -21,7 +21,7 @@ OVERDUE: Final = "Overdue"
 ON_TIME: Final = "OnTime"
 BACKUP_OVERDUE: Final = "BackupOverdue"
 VERIFICATION_OVERDUE: Final = "VerificationOverdue"
-_PROOFS: Final = frozenset({INTEGRITY, RESTORE_TEST})
+_PROOFS: Final = frozenset({INTEGRITY, RESTORE_TEST, FULL_RESTORE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from upkeep.actions.backup.repository import FREE_BYTES, REPOSITORY_BYTES
 from upkeep.actions.backup.snapshot import BYTES, SNAPSHOT, SNAPSHOT_TIME
 from upkeep.actions.backup.trial import AGE_SECONDS, RESTORE_SECONDS
 from upkeep.actions.contract import Outcome
-from upkeep.api.backup import INTEGRITY, PRUNE, RESTORE_TEST, LastPrune, LastVerified, StoredBackup
+from upkeep.api.backup import FULL_RESTORE, INTEGRITY, PRUNE, RESTORE_TEST, LastPrune, LastVerified, StoredBackup
 from upkeep.api.status import Condition
 from upkeep.domain.capacity import Measured
 from upkeep.domain.conditions import Fact
@@ -27,6 +27,7 @@ from upkeep.domain.run import Run
 VERIFIED: Final = "Verified"
 _NOT_YET: Final = Fact(type=VERIFIED, status=None, reason="NotTestedYet", message="no restore test has ended yet")
 _MAX_MESSAGE: Final = 300
+_TESTS: Final = {RESTORE_TEST: ("RestoreTest", "last_verified"), FULL_RESTORE: ("FullRestore", "last_full_restore")}
 _MAX_SNAPSHOTS: Final = 20
 
 
@@ -55,7 +56,7 @@ class Proofs:
         schedule = run.occasion.schedule
         ended = write_instant(run.finished or run.created)
         step = run.report.steps[0] if run.report and run.report.steps else None
-        if schedule == RESTORE_TEST:
+        if schedule in _TESTS:
             return self._with_restore_test(run, step, ended)
         if run.outcome not in {Outcome.OK, Outcome.CHANGED} or not schedule:
             return self
@@ -102,6 +103,7 @@ class Proofs:
         return (Fact(type=VERIFIED, status=status, reason=before.reason, message=before.message),)
 
     def _with_restore_test(self, run: Run, step: StepReport | None, ended: str) -> "Proofs":
+        what, place = _TESTS[run.occasion.schedule]
         verified = _verified(step, ended) if run.outcome is Outcome.OK and step else None
         message = f"{run.name}: {run.message}"
         if verified is None:
@@ -109,7 +111,7 @@ class Proofs:
             fact = Fact(
                 type=VERIFIED,
                 status=False if failed else None,
-                reason="RestoreTestFailed" if failed else "RestoreTestUnknown",
+                reason=f"{what}Failed" if failed else f"{what}Unknown",
                 message=message,
             )
             event = Announce(type=EventType.WARNING, reason="BackupNotVerified", message=message[:1000])
@@ -121,10 +123,10 @@ class Proofs:
         )
         return replace(
             self,
-            remembered={**self.remembered, "last_verified": verified, **self._listing(snapshots)},
+            remembered={**self.remembered, "last_verified": verified, place: verified, **self._listing(snapshots)},
             snapshots=snapshots,
-            successes={**self.successes, RESTORE_TEST: ended},
-            verdict=Fact(type=VERIFIED, status=True, reason="RestoreTestPassed", message=message),
+            successes={**self.successes, run.occasion.schedule: ended},
+            verdict=Fact(type=VERIFIED, status=True, reason=f"{what}Passed", message=message),
             announcements=(*self.announcements, event),
         )
 

@@ -95,3 +95,38 @@ def test_the_next_backup_is_told_of_the_last_good_one() -> None:
         told.append(start.work.content.model_dump(by_alias=True)["steps"][0]["action"])
     assert [each["previous"] for each in told] == [None, *[{"snapshot": "aaaaaaaa", "bytes": 123456}] * 2]
     assert {each["sanity"]["maxShrink"] for each in told} == {"30%"}
+
+
+def test_a_full_restore_proves_the_backup_too_and_one_that_fails_takes_that_away() -> None:
+    # given a policy with a full restore alone
+    facts = {"snapshot": "aaaaaaaa", "snapshot_time": "2026-03-02T01:00:02Z"}
+    metrics = {"restore_seconds": 1.0, "age_seconds": 2.0}
+    world = BackupWorld(now=at("00:50"), spec={"verify": {"fullRestore": {"schedule": "30 * * * *"}}})
+    world.says["hourly"] = backed_up("aaaaaaaa", "2026-03-02T01:00:02Z")
+    world.says["full-restore"] = report("backupRestoreTest", "ok", facts=facts, metrics=metrics)
+    # when it is passed
+    world.wait(minutes(60))
+    # then the backup is verified
+    assert world.status["lastFullRestore"] == world.status["lastVerified"]
+    assert world.status["snapshots"][0]["verifiedTime"] == "2026-03-02T01:30:10Z"
+    assert _verdict(world) == ("True", "FullRestorePassed")
+    # and its Job can only read the repository, and compares everything
+    (work,) = {
+        start.occasion.schedule: start.work for _, start in world.started if start.occasion.schedule != "hourly"
+    }.values()
+    assert isinstance(work.content, RunOrder)
+    assert work.only_reads
+    assert work.scratch == "40Gi"
+    assert set(work.secrets) == {"repository"}
+    assert work.content.model_dump(by_alias=True)["steps"][0]["action"]["full"] is True
+    # when one fails
+    world.says["full-restore"] = BAD
+    world.wait(minutes(60))
+    # then what was proven stays, and the condition tells
+    assert world.status["lastFullRestore"]["time"] == "2026-03-02T01:30:10Z"
+    assert _verdict(world) == ("False", "FullRestoreFailed")
+
+
+def _verdict(world: BackupWorld) -> tuple[str, str]:
+    (found,) = (each for each in world.status["conditions"] if each["type"] == "Verified")
+    return found["status"], found["reason"]

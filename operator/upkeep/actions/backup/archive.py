@@ -5,6 +5,7 @@ back must never rest on anything but the files themselves.
 """
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ RECORD: Final = "record.json"
 _END_OF_DATA: Final = b"\\.\n\n\n"
 _ENDING_LINES: Final = _END_OF_DATA.count(b"\n")
 _PIECE: Final = 1024 * 1024
+_DIGEST_BYTES: Final = 16
 _ENTRY: Final = re.compile(r"^(?P<id>\d+); \d+ \d+ TABLE DATA (?P<label>.*)$", re.MULTILINE)
 _EXTENSION: Final = re.compile(r"^\d+; \d+ \d+ EXTENSION - (?P<name>\S+)", re.MULTILINE)
 _SERVER: Final = re.compile(r"^;\s+Dumped from database version: (?P<version>\d+)", re.MULTILINE)
@@ -40,6 +42,21 @@ class Record(Model):
     """Its encoding, as the server names it."""
     rows: Mapping[str, int] = Field(default_factory=dict)
     """Table, as `schema name owner`, → number of its rows."""
+    digests: Mapping[str, str] = Field(default_factory=dict)
+    """Likewise → checksum of its rows as they were dumped, in their order; none in backups of older versions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What is in the files of a dump: the same tables in both.
+
+    Attributes:
+        rows: table → number of its rows.
+        digests: table → checksum of them.
+    """
+
+    rows: Mapping[str, int]
+    digests: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +106,13 @@ class Archive:
             files=files,
         )
 
-    async def rows(self) -> dict[str, int]:
-        """Number of rows in the file of each table."""
-        return await asyncio.to_thread(lambda: {label: _rows(path) for label, path in self.files.items()})
+    async def contents(self) -> Contents:
+        """Read the file of each table."""
+        read = await asyncio.to_thread(lambda: {label: _read(path) for label, path in self.files.items()})
+        return Contents(
+            rows={label: rows for label, (rows, _) in read.items()},
+            digests={label: digest for label, (_, digest) in read.items()},
+        )
 
 
 def write_record(directory: Path, record: Record) -> None:
@@ -137,10 +158,11 @@ def _whole(path: Path) -> bool:
         return file.read() == _END_OF_DATA
 
 
-def _rows(path: Path) -> int:
-    """Rows in a file as COPY writes it: one a line, whatever is in them, and then the end of the data."""
-    lines = 0
+def _read(path: Path) -> tuple[int, str]:
+    """Rows in a file as COPY writes it, one a line and then the end of the data; and the checksum of the file."""
+    lines, digest = 0, hashlib.blake2b(digest_size=_DIGEST_BYTES)
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
             lines += piece.count(b"\n")
-    return max(0, lines - _ENDING_LINES)
+            digest.update(piece)
+    return max(0, lines - _ENDING_LINES), digest.hexdigest()

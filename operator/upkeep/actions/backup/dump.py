@@ -18,6 +18,8 @@ from upkeep.actions.backup.scratch import directory_size
 from upkeep.actions.connections import PostgresTarget
 from upkeep.actions.contract import ActionError, Context
 
+ALWAYS_ALIKE: Final = {"PGTZ": "UTC"}
+"""Variables of libpq with which the same rows always give the same dump, whatever the server's settings are."""
 DIRECTORY: Final = "postgres"
 """Where the dump stands in the scratch directory; the same for every run, so that snapshots compare."""
 
@@ -82,7 +84,8 @@ class Dumper:
         """
         directory = self.scratch / DIRECTORY / DATABASE
         arguments = ["--format=directory", "--compress=0", "--no-password", f"--file={directory}"]
-        finished = await run(["pg_dump", *arguments], environment=self.environment, directory=self.scratch)
+        environment = {**self.environment, **ALWAYS_ALIKE}
+        finished = await run(["pg_dump", *arguments], environment=environment, directory=self.scratch)
         if finished.code:
             what = last_words(finished)
             advice = next(
@@ -108,7 +111,7 @@ class Dumper:
     async def verify(self, *, encoding: str) -> Dump:
         """Look the dump over: it has tables, and the file of each is there and ends as pg_dump ends them.
 
-        How many rows are in each is written beside it, for who restores it.
+        How many rows are in each, and their checksum, is written beside it, for who restores it.
 
         Args:
             encoding: of the database, for that record.
@@ -130,9 +133,10 @@ class Dumper:
                 "off or missing: run the backup again"
             )
             raise ActionError(msg)
-        rows = await archive.rows()
-        write_record(directory, Record(database=self.database, encoding=encoding, rows=rows))
-        return Dump(bytes=directory_size(directory), tables=archive.tables, rows=sum(rows.values()))
+        found = await archive.contents()
+        record = Record(database=self.database, encoding=encoding, rows=found.rows, digests=found.digests)
+        write_record(directory, record)
+        return Dump(bytes=directory_size(directory), tables=archive.tables, rows=sum(found.rows.values()))
 
 
 @contextmanager

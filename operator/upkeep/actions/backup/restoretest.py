@@ -5,8 +5,10 @@ seen.
 """
 
 import re
+import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
@@ -14,16 +16,20 @@ from pydantic import Field
 
 from upkeep.actions.backup.archive import DATABASE, GLOBALS, Archive, Record, last_words, read_record
 from upkeep.actions.backup.damage import DamagedError
-from upkeep.actions.backup.dump import DIRECTORY
+from upkeep.actions.backup.dump import ALWAYS_ALIKE, DIRECTORY
 from upkeep.actions.backup.expectation import ValidationQuery
 from upkeep.actions.backup.process import Finished, run
 from upkeep.actions.backup.snapshot import Stored
 from upkeep.actions.backup.throwaway import READER, Throwaway, throwaway
 from upkeep.actions.backup.trial import Examination, RestoreTrial
-from upkeep.actions.backup.validation import Seen, ask, count, limit
-from upkeep.actions.contract import ActionError, Context, UncheckableError
+from upkeep.actions.backup.validation import Seen, ask, compare, count, limit
+from upkeep.actions.contract import ActionError, Context, Finding, Severity, UncheckableError
 from upkeep.actions.fields import Duration
 
+_STATEMENT: Final = re.compile(r"""((?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^;"'])+);""")
+_GRANTED_BY: Final = re.compile(r' GRANTED BY (?:"(?:[^"]|"")+"|\S+)$')
+"""Who granted something is the throw-away server's own superuser, whatever the source's is called."""
+_AGAIN: Final = "dumped-again"
 _ROLE: Final = re.compile(r'^CREATE ROLE (?:"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>\S+));$', re.MULTILINE)
 _ADVICE: Final[Sequence[tuple[str, type[ActionError], str]]] = (
     ("No space left on device", ActionError, "the scratch volume is full: raise verify.restoreTest.scratchSize"),
@@ -52,14 +58,21 @@ class BackupRestoreTest(RestoreTrial):
     query_timeout: Duration = Field(default="1m", validate_default=True)
     """How long each query may take."""
 
+    full: bool = False
+    """True: roles come back with all their rights too, and every row is compared by its checksum."""
+
     async def examine(self, context: Context, directory: Path, snapshot: Stored) -> Examination:
         """Load the dump into a throw-away server, compare, ask."""
         async with throwaway(context.scratch) as server:
             record = await self._load(context, server, directory / DIRECTORY)
             loaded = time.monotonic()
             seen = await self._validate(server, record, snapshot)
+            if self.full:
+                findings = [*seen.findings, *await self._compare(context, server, record, directory / DIRECTORY)]
+                seen = replace(seen, findings=findings)
         rows, queries = seen.rows, len(self.queries)
         parts = [f"{_several(len(record.rows), 'table')} with {_several(rows, 'row')} as they were dumped"]
+        parts += [f"{_several(len(record.digests), 'checksum')} and all roles as they were"] if self.full else []
         parts += [f"{queries} quer{'y' if queries == 1 else 'ies'} as expected"] if queries else []
         return Examination(
             usable=loaded,
@@ -105,6 +118,67 @@ class BackupRestoreTest(RestoreTrial):
             answers = [await ask(connection, query, snapshot.time) for query in self.queries]
         findings = [*rows.findings, *(finding for finding in answers if finding is not None)]
         return Seen(rows=rows.rows, findings=findings)
+
+    async def _compare(self, context: Context, server: Throwaway, record: Record, directory: Path) -> Sequence[Finding]:
+        """Bring the rights of roles back, and compare every row.
+
+        Raises:
+            UncheckableError: the backup is of a version that wrote no checksums down.
+        """
+        if not record.digests:
+            msg = (
+                f"the backup of {record.database} has no checksums, because an older version made it: make a new one, "
+                "then verify that"
+            )
+            raise UncheckableError(msg)
+        refused = await server.apply(_statements(directory / GLOBALS))
+        again = context.scratch / _AGAIN
+        shutil.rmtree(again, ignore_errors=True)
+        try:
+            command = ["pg_dump", "--format=directory", "--compress=0", "--data-only", "--no-password"]
+            finished = await run(
+                [*command, f"--file={again}", f"--dbname={_conninfo(record.database)}"],
+                environment={**server.environment, **ALWAYS_ALIKE},
+                directory=context.scratch,
+            )
+            if finished.code:
+                msg = (
+                    f"what was restored cannot be dumped again: {last_words(finished)}: raise scratchSize if it is full"
+                )
+                raise ActionError(msg)
+            dumped = await (await Archive.read(again, of=record.database, scratch=context.scratch)).contents()
+        finally:
+            shutil.rmtree(again, ignore_errors=True)
+        async with server.connected(record.database) as connection:
+            differences = await compare(connection, record, dumped.digests)
+        return [*(_unlike(record.database, each) for each in refused), *differences]
+
+
+def _unlike(database: str, complaint: str) -> Finding:
+    return Finding(
+        check_id="backup.restore.globals",
+        severity=Severity.CRITICAL,
+        object=database,
+        observed=0,
+        threshold=1,
+        unit="",
+        recommendation=f"a role cannot be brought back as it was: {complaint}: mend it at the source, then back it up",
+    )
+
+
+def _statements(path: Path) -> list[str]:
+    """The statements that give roles their rights; none where the backup is without them, none about tablespaces."""
+    try:
+        text = path.read_text()
+    except OSError:
+        return []
+    lines = (line for line in text.splitlines(keepends=True) if not line.startswith(("--", "\\")))
+    found = (match[1].strip() for match in _STATEMENT.finditer("".join(lines)))
+    return [
+        _GRANTED_BY.sub("", each)
+        for each in found
+        if each and not each.startswith("CREATE ROLE ") and "TABLESPACE" not in each
+    ]
 
 
 async def _refuse_missing_extensions(server: Throwaway, archive: Archive, record: Record) -> None:

@@ -107,6 +107,19 @@ class Throwaway:
                 msg = f"the throw-away PostgreSQL {self.version} cannot hold a database like {database}: {error}"
                 raise ActionError(msg) from error
 
+    async def apply(self, statements: Iterable[str]) -> list[str]:
+        """Execute statements, each by itself; returns what the server says to those that it refuses."""
+        import psycopg  # noqa: PLC0415 - a driver is loaded only when an action runs
+
+        refused = []
+        async with self.connected("template1") as connection:
+            for statement in statements:
+                try:
+                    await connection.execute(statement.encode())
+                except psycopg.Error as error:
+                    refused.append(error.diag.message_primary or str(error).partition("\n")[0])
+        return refused
+
 
 @asynccontextmanager
 async def throwaway(scratch: Path) -> AsyncIterator[Throwaway]:

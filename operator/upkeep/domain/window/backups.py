@@ -80,6 +80,6 @@ def _absent(name: str) -> str:
 
 def _tests(policy: Manifest) -> bool:
     try:
-        return BackupSpec.model_validate(policy.get("spec")).verify.restore_test is not None
+        return BackupSpec.model_validate(policy.get("spec")).verify.tested
     except ValidationError:
         return True  # what is wrong with it, the policy itself says

@@ -213,3 +213,37 @@ async def test_a_stopped_step_ends_its_handshake(bench: Bench) -> None:
     callers[0].close()
     await callers[0].wait_closed()
     assert (step.outcome, "SIGTERM" in step.message) == (Outcome.FAILED, True)
+
+
+async def test_certificates_in_files_of_a_volume_are_looked_at(issuer: Issuer, bench: Bench, tmp_path: Path) -> None:
+    # given files of all sorts, some certificates among them, and links to one outside
+    volume = bench.connect_volume()
+    pair, old = issuer.issue("DNS:a", days=90), issuer.issue("DNS:b", subject="/CN=old", days=5)
+    (volume / "web").mkdir()
+    (volume / "web" / "chain.pem").write_text(pair.certificate + issuer.certificate)
+    (volume / "web" / "key.pem").write_text(pair.key)
+    (volume / "old.crt").write_text(old.certificate)
+    (volume / "notes.txt").write_text(old.certificate)
+    (tmp_path / "outside.crt").write_text(old.certificate)
+    (volume / "link.crt").symlink_to(tmp_path / "outside.crt")
+    report = await bench.report(CertificateExpiry(connection="logs"))
+    assert report.outcome is Outcome.OK, report.steps
+    assert report.steps[0].metrics["certificates"] == 3
+    found = {finding.object: finding.severity for finding in report.findings}
+    assert found["logs old.crt: old"] is Severity.CRITICAL, found
+    assert set(found) <= {"logs old.crt: old", "logs web/chain.pem: Test Authority"}
+    assert "logs old.crt: 'old' of 'Test Authority' is valid from " in report.steps[0].message
+    # and where only one directory is asked for, only that
+    only = await bench.report(CertificateExpiry(connection="logs", path="web"))
+    assert only.steps[0].metrics["certificates"] == 2
+    assert "old" not in {finding.object.rpartition(" ")[2] for finding in only.findings}
+
+
+async def test_a_file_that_cannot_be_read_is_unknown_and_none_at_all_too(issuer: Issuer, bench: Bench) -> None:
+    volume = bench.connect_volume()
+    assert (await bench.step(CertificateExpiry(connection="logs"))).outcome is Outcome.UNKNOWN
+    (volume / "good.crt").write_text(issuer.issue("DNS:a").certificate)
+    (volume / "bad.crt").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    step = await bench.step(CertificateExpiry(connection="logs"))
+    assert step.outcome is Outcome.UNKNOWN
+    assert "1 files could not be read: bad.crt: it is damaged: replace it; logs good.crt: " in step.message

@@ -133,6 +133,8 @@ class VolumeTarget(ConnectionTarget):
     claim_name: ObjectName
     """Name of a PersistentVolumeClaim in the same namespace. Its files have to be readable, and for steps that change
     them writable, for the group 65532, which a volume is given where its driver supports fsGroup."""
+    secret_ref: SecretReference | None = None
+    """Secret with the key `passphrase`, of at least 12 characters, for steps that encrypt (certificateExport)."""
 
 
 _SOMETHING: Final = "a tls connection needs a host, a secretRef, or both"

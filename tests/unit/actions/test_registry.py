@@ -16,7 +16,7 @@ from upkeep.actions.registry import actions, find, step_actions
 from upkeep.actions.thresholds import Graded
 from upkeep.api.manual import manual
 
-_DRIVERS = ("psycopg", "redis", "httpx", "kubernetes", "aiohttp")
+_DRIVERS = ("psycopg", "redis", "httpx", "kubernetes", "aiohttp", "cryptography")
 _EXPRESSIBLE = frozenset(
     {"type", "title", "description", "default", "enum", "const", "properties", "required", "items", "$ref", "anyOf"}
     | {"minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "additionalProperties"}

@@ -28,7 +28,8 @@ _ALTERNATIVE_NAMES: Final = bytes.fromhex("551d11")
 _LONG_FORM: Final = 0x80
 _LONGEST_LENGTH: Final = 4
 _LATEST_OF_1900S: Final = 50
-_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+"""How a certificate in PEM form begins."""
 _END: Final = "-----END CERTIFICATE-----"
 
 
@@ -74,11 +75,11 @@ class Certificate:
         Raises:
             ValueError: one of them is not a certificate, or there is none.
         """
-        blocks = [block.partition(_END)[0] for block in text.split(_BEGIN)[1:]]
+        blocks = [block.partition(_END)[0] for block in text.split(BEGIN)[1:]]
         if not blocks:
             msg = "no certificate in PEM form"
             raise ValueError(msg)
-        return [cls.of_der(ssl.PEM_cert_to_DER_cert(f"{_BEGIN}{block}{_END}")) for block in blocks]
+        return [cls.of_der(ssl.PEM_cert_to_DER_cert(f"{BEGIN}{block}{_END}")) for block in blocks]
 
     @classmethod
     def _read(cls, data: bytes) -> "Certificate":

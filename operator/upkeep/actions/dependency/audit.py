@@ -30,8 +30,8 @@ from upkeep.actions.dependency.osv import Advisory, advisories
 from upkeep.actions.dependency.package import Locked, LockFileError, Package
 from upkeep.actions.dependency.python import is_requirements, read_pipfile, read_requirements, read_toml
 from upkeep.actions.fields import LabelName, Model
-from upkeep.actions.logs.tree import Entry, InnerPath, Tree, work_in
 from upkeep.actions.text import readable
+from upkeep.actions.volume.tree import Entry, InnerPath, Tree, work_in
 
 _READERS: Final[Mapping[str, Callable[[str], Locked]]] = {
     "poetry.lock": read_toml,

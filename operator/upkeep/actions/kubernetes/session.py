@@ -100,8 +100,23 @@ class Cluster:
         """
         return await self._call("PATCH", path, operations, query={"fieldManager": _FIELD_MANAGER})
 
+    async def create(self, path: str, body: Object) -> Object:
+        """Make an object, given where its like are listed.
+
+        Raises:
+            ActionError: the ServiceAccount may not make it, or it makes no sense.
+            AwayError: no answer; whether it was made is not known.
+            ChangedError: it is there already.
+        """
+        return await self._call("POST", path, body, query={"fieldManager": _FIELD_MANAGER})
+
     async def _call(
-        self, method: str, path: str, body: Sequence[Object] | None = None, *, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Sequence[Object] | Object | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
     ) -> Object:
         import httpx  # noqa: PLC0415 - a driver is loaded only when an action runs
 
@@ -110,8 +125,8 @@ class Cluster:
             if body is None:
                 answer = await self.client.request(method, path, headers=headers, params=query)
             else:
-                headers["Content-Type"] = _JSON_PATCH
-                answer = await self.client.request(method, path, headers=headers, params=query, json=list(body))
+                headers["Content-Type"] = _JSON_PATCH if method == "PATCH" else "application/json"
+                answer = await self.client.request(method, path, headers=headers, params=query, json=body)
         except httpx.HTTPError as error:
             what = str(error) or type(error).__name__
             msg = f"the API server does not answer: {what}: check the NetworkPolicies, and that it runs"

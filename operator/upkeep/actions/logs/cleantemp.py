@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Duration, LabelName, format_duration
-from upkeep.actions.logs.tree import Entry, FilePattern, InnerPath, Tree, advice, named, work_in
+from upkeep.actions.volume.tree import Entry, FilePattern, InnerPath, Tree, advice, named, work_in
 
 _MEBIBYTE: Final = 1024 * 1024
 _BLOCK: Final = 512

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from upkeep.actions.logs.packing import MAGIC, packed, pieces, unpacked, write
-from upkeep.actions.logs.tree import PARTIAL, Entry, Tree
+from upkeep.actions.volume.tree import PARTIAL, Entry, Tree
 
 CHANGED: Final = "it was changed while it was archived: its writer still uses it, choose other files or a longer time"
 _DIFFERS: Final = "the archive has a file of this name with other content: move one of them away"

@@ -12,7 +12,7 @@ from upkeep.actions.fields import format_duration
 from upkeep.actions.logs.lines import Expression, LogReader, Reading, compiled
 from upkeep.actions.logs.mask import pattern_of
 from upkeep.actions.logs.sketch import Counts
-from upkeep.actions.logs.tree import Tree, work_in
+from upkeep.actions.volume.tree import Tree, work_in
 
 _TOP: Final = 20
 _STEMS: Final = ("error", "fatal", "crit", "panic", "exception", "emerg", "alert")

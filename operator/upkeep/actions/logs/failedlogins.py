@@ -13,9 +13,9 @@ from upkeep.actions.fields import Rule, format_duration
 from upkeep.actions.logs.lines import Expression, LogReader, Reading, compiled
 from upkeep.actions.logs.mask import without_secrets
 from upkeep.actions.logs.sketch import Counts
-from upkeep.actions.logs.tree import Tree, work_in
 from upkeep.actions.text import readable
 from upkeep.actions.thresholds import Graded
+from upkeep.actions.volume.tree import Tree, work_in
 
 _TOP: Final = 20
 _LONGEST: Final = 100

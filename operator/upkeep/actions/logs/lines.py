@@ -15,7 +15,7 @@ from upkeep.actions.contract import Action, Outcome
 from upkeep.actions.fields import Duration, LabelName, format_duration
 from upkeep.actions.logs.moment import Clock
 from upkeep.actions.logs.packing import MAGIC, pieces, unpacked
-from upkeep.actions.logs.tree import Entry, FilePattern, InnerPath, Tree, matches, named
+from upkeep.actions.volume.tree import Entry, FilePattern, InnerPath, Tree, matches, named
 
 _LONGEST_LINE: Final = 8192
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from upkeep.actions.logs.tree import Tree
+from upkeep.actions.volume.tree import Tree
 
 MAGIC: Final = b"\x1f\x8b"
 """How a gzip file begins."""

@@ -11,7 +11,7 @@ from upkeep.actions.contract import Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Rule, format_duration
 from upkeep.actions.logs.lines import Expression, LogReader, Reading, compiled
 from upkeep.actions.logs.sketch import Distribution
-from upkeep.actions.logs.tree import Tree, work_in
+from upkeep.actions.volume.tree import Tree, work_in
 
 _ONE: Final = "exactly one of these must be set: pattern, jsonKey"
 _GROUP: Final = "pattern needs a group of the name value, for example took=(?P<value>[0-9.]+)"

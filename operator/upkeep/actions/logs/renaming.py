@@ -6,7 +6,7 @@ import stat
 from contextlib import suppress
 from typing import Final
 
-from upkeep.actions.logs.tree import PARTIAL, Entry
+from upkeep.actions.volume.tree import PARTIAL, Entry
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)

@@ -7,7 +7,6 @@ It must never remove a file whose archived copy was not read back from the disk 
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, ClassVar, Final, Self
@@ -17,12 +16,13 @@ from pydantic import Field, model_validator
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Duration, LabelName, Rule, format_duration
 from upkeep.actions.logs.copying import CHANGED, put_away, same
-from upkeep.actions.logs.tree import (
+from upkeep.actions.volume.tree import (
     Entry,
     FilePattern,
     InnerPath,
     Tree,
     advice,
+    directory,
     matches,
     named,
     work_in,
@@ -195,7 +195,7 @@ class LogsRetention(Action):
         tally.to_archive += 1
         if self.dry_run:
             return
-        with _directory(self.archive_to, entry.parent) as archive:
+        with directory(self.archive_to, entry.parent) as archive:
             problem, after = put_away(tree, entry, archive)
         if problem:
             tally.problems.append(f"{entry.path}: {problem}")
@@ -203,15 +203,3 @@ class LogsRetention(Action):
         tally.archived += 1
         tally.before += entry.status.st_size
         tally.after += after
-
-
-@contextmanager
-def _directory(name: str, parent: int) -> Iterator[int]:
-    """The directory of this name, made where it is missing; a link in its place is refused."""
-    with suppress(FileExistsError):
-        os.mkdir(name, 0o775, dir_fd=parent)
-    directory = os.open(name, _DIRECTORY, dir_fd=parent)
-    try:
-        yield directory
-    finally:
-        os.close(directory)

@@ -24,7 +24,9 @@ from upkeep.actions.fields import LabelName
 from upkeep.actions.logs.copying import put_away
 from upkeep.actions.logs.packing import write
 from upkeep.actions.logs.renaming import renamed
-from upkeep.actions.logs.tree import (
+from upkeep.actions.logs.writer import WriterSignal
+from upkeep.actions.text import readable
+from upkeep.actions.volume.tree import (
     PARTIAL,
     Entry,
     FilePattern,
@@ -36,8 +38,6 @@ from upkeep.actions.logs.tree import (
     named,
     work_in,
 )
-from upkeep.actions.logs.writer import WriterSignal
-from upkeep.actions.text import readable
 
 _MEBIBYTE: Final = 1024 * 1024
 _CHUNK: Final = 256 * 1024

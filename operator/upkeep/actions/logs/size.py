@@ -10,8 +10,8 @@ from pydantic import Field
 
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import LabelName
-from upkeep.actions.logs.tree import InnerPath, Tree, work_in
 from upkeep.actions.thresholds import Graded
+from upkeep.actions.volume.tree import InnerPath, Tree, work_in
 
 _MEBIBYTE: Final = 1024 * 1024
 _BLOCK: Final = 512

@@ -19,8 +19,8 @@ from pydantic import AfterValidator, Field
 
 from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity, UncheckableError
 from upkeep.actions.fields import LabelName, Model
-from upkeep.actions.logs.tree import InnerPath, StoppedError, Tree, work_in
 from upkeep.actions.text import readable
+from upkeep.actions.volume.tree import InnerPath, StoppedError, Tree, work_in
 
 PROGRAM: Final = "gitleaks"
 

@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Annotated, Final, TypeVar
@@ -26,6 +26,7 @@ PARTIAL: Final = ".upkeep-partial"
 """How the name of a file ends that is being written; what a Pod left that was killed has it too."""
 _NAMED_IN_MESSAGE: Final = 3
 _DEEPEST: Final = 64
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 InnerPath = Annotated[str, Field(max_length=512, pattern=r"^([^/.][^/]*(/[^/.][^/]*)*)?$")]
@@ -68,6 +69,15 @@ class Entry:
     def directory(self) -> bool:
         """Whether it is a directory."""
         return stat.S_ISDIR(self.status.st_mode)
+
+    def content(self, most: int) -> bytes:
+        """The first so many bytes of the file; nothing where it is no longer one with content of its own.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with os.fdopen(os.open(self.name, _READ, dir_fd=self.parent), "rb") as opened:
+            return opened.read(most) if stat.S_ISREG(os.fstat(opened.fileno()).st_mode) else b""
 
     def neighbours(self) -> list[str]:
         """Names of the files in the same directory, without links."""
@@ -185,6 +195,18 @@ async def work_in(context: Context, name: str, path: str, work: Callable[[Tree],
             await asyncio.wait([running])
             running.exception()
             raise
+
+
+@contextmanager
+def directory(name: str, parent: int) -> Iterator[int]:
+    """The directory of this name, made where it is missing; a link in its place is refused (OSError)."""
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o775, dir_fd=parent)
+    found = os.open(name, _DIRECTORY, dir_fd=parent)
+    try:
+        yield found
+    finally:
+        os.close(found)
 
 
 @contextmanager

@@ -67,7 +67,8 @@ def test_a_user_that_may_not_read_a_file_makes_no_backup(house: Space) -> None:
     failed = _ran(house, "strangers", "hourly/1")
 
     assert failed["lastRun"]["outcome"] == "failed"
-    assert "permission denied" in failed["lastRun"]["message"]
+    assert "user 1001 may not look at " in failed["lastRun"]["message"]
+    assert "(runAsUser)" in failed["lastRun"]["message"]
     assert "lastBackup" not in failed
 
 
@@ -79,7 +80,7 @@ def test_what_a_command_leaves_is_backed_up(house: Space, access: ClusterAccess)
     made = _ran(house, "command", "daily/1")
     proven = _ran(house, "command", "restore-test/2")
 
-    assert "1 files" in made["lastBackup"]
+    assert "1 file, " in made["lastBackup"]
     assert proven["lastRun"]["outcome"] == "ok", proven["lastRun"]
 
 

@@ -86,8 +86,21 @@ class BackupFiles(BackupMaking):
             raise ActionError(msg)
 
     def _has_files(self, root: Path) -> bool:
-        tops = [root / path for path in self.paths] or [root]
-        return any(top.is_symlink() or top.is_file() or any(files for _, _, files in os.walk(top)) for top in tops)
+        return any(self._occupied(root / path) for path in self.paths or [""])
+
+    def _occupied(self, top: Path) -> bool:
+        """Whether there is a file at or below it.
+
+        Raises:
+            ActionError: a directory may not be looked at.
+        """
+        hidden: list[OSError] = []
+        found = top.is_symlink() or top.is_file() or any(files for _, _, files in os.walk(top, onerror=hidden.append))
+        if hidden:
+            why = f"user {os.getuid()} may not look at {hidden[0].filename}: {hidden[0].strerror}"
+            msg = f"{self.origin}: {why}: name a user that may read everything there (runAsUser)"
+            raise ActionError(msg)
+        return found
 
     def _places(self) -> str:
         return ", ".join(repr(path) for path in self.paths) or "all"

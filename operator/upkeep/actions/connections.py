@@ -15,6 +15,9 @@ from upkeep.actions.fields import LabelName, Model, ObjectName, OneOf, Rule
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
+SAFE_URL: Final = r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?)"
+"""Where a token may be sent: encrypted, or not out of the Pod."""
+
 
 def readable_url(url: str) -> str:
     """The URL, if it can be one: what its pattern cannot say is whether its port and brackets can be.
@@ -167,6 +170,26 @@ class TLSTarget(ConnectionTarget):
         return self
 
 
+class FirestoreTarget(ConnectionTarget):
+    """A Firestore database in Google Cloud."""
+
+    kind: ClassVar[str] = "firestore"
+
+    project: Annotated[str, Field(max_length=128, pattern=r"^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
+    """Id of the project."""
+    database: Annotated[str, Field(max_length=63, pattern=r"^(\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$")] = (
+        "(default)"
+    )
+    """Id of the database."""
+    secret_ref: SecretReference | None = None
+    """Secret with the key `key.json`, a service account's key. Left out: Workload Identity, through the metadata server
+    of where the Pod runs."""
+    endpoint: Annotated[str, Field(max_length=2048, pattern=f"^{SAFE_URL}$"), AfterValidator(readable_url)] = (
+        "https://firestore.googleapis.com"
+    )
+    """Where the API answers, by https; another one for example with Private Service Connect."""
+
+
 class Connection(OneOf):
     """A named server or volume that steps can use; exactly one kind of target."""
 
@@ -184,11 +207,13 @@ class Connection(OneOf):
     """A Prometheus, or anything that speaks its API (Thanos, Mimir, VictoriaMetrics)."""
     volume: VolumeTarget | None = None
     """A volume with files, mounted into the Pod of the run."""
+    firestore: FirestoreTarget | None = None
+    """A Firestore database in Google Cloud."""
 
     @classmethod
     def alternatives(cls) -> Sequence[str]:
         """The kinds of target."""
-        return ("postgres", "redis", "http", "tls", "prometheus", "volume")
+        return ("postgres", "redis", "http", "tls", "prometheus", "volume", "firestore")
 
     @property
     def target(self) -> ConnectionTarget:
@@ -198,5 +223,5 @@ class Connection(OneOf):
 
     @property
     def kind(self) -> str:
-        """`postgres`, `redis`, `http`, `tls`, `prometheus` or `volume`."""
+        """`postgres`, `redis`, `http`, `tls`, `prometheus`, `volume` or `firestore`."""
         return self.chosen()

@@ -1,12 +1,14 @@
 """Finds every action by walking this package, so that adding one is adding one file.
 
 The CRD, the runner, the documentation and the tests all read the registry; none of them lists actions itself.
-A key names its module (`postgresVacuum` is `postgres/vacuum.py`), so that a Job loads the one that it runs and its
-start does not get slower with every action that is added.
+A key names its module (`postgresVacuum` is `postgres/vacuum.py`, and as import is a word of the language,
+`firestoreImport` is `firestore/import_.py`), so that a Job loads the one that it runs and its start does not get
+slower with every action that is added.
 """
 
 import importlib
 import importlib.util
+import keyword
 import pkgutil
 import re
 from collections.abc import Mapping
@@ -68,7 +70,10 @@ def check_actions() -> Mapping[str, type[Action]]:
 
 def _module_name(name: str) -> str:
     match = re.fullmatch(r"([a-z]+)([A-Z][A-Za-z]*)", name)
-    return f"{upkeep.actions.__name__}.{match[1]}.{match[2].lower()}" if match else ""
+    if not match:
+        return ""
+    noun = match[2].lower()
+    return f"{upkeep.actions.__name__}.{match[1]}.{noun}{'_' if keyword.iskeyword(noun) else ''}"
 
 
 def _exists(module: str) -> bool:

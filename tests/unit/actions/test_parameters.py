@@ -95,6 +95,12 @@ _CASES = [
     ("logsFailedLogins", {"connection": "logs", "formats": []}, "set formats, patterns, or both"),
     ("logsFailedLogins", {"connection": "logs", "patterns": ["x"]}, "'x' needs a group of the name source or user"),
     ("logsFailedLogins", {"connection": "logs", "criticalCount": 9}, "criticalCount must not be below warningCount"),
+    ("firestoreExport", {"connection": "c", "to": "s3://bucket/x"}, "should match pattern"),
+    ("firestoreExport", {"connection": "c", "to": "gs://bucket/../x"}, "should match pattern"),
+    ("firestoreExport", {"connection": "c", "to": "gs://bucket/x/"}, "should match pattern"),
+    ("firestoreExport", {"connection": "c", "to": "gs://bucket", "collectionIds": ["a/b"]}, "should match pattern"),
+    ("firestoreImport", {"connection": "c", "from": "gs://bucket/x"}, "Field required"),
+    ("firestoreImport", {"connection": "c", "from": "gs://bucket", "confirm": "p/d"}, "should match pattern"),
     ("httpWarm", {"connection": "c", "paths": []}, "at least 1 item"),
     ("httpWarm", {"connection": "c", "paths": ["//elsewhere/"]}, "should match pattern"),
     ("httpWarm", {"connection": "c", "paths": ["http://elsewhere/"]}, "should match pattern"),
@@ -230,6 +236,8 @@ def test_a_mistake_is_explained(name: str, parameters: dict[str, Any], message: 
             {"volume": "v", "path": "a/b", "allow": [{"path": "*", "until": "2027-01-31", "reason": "why"}]},
         ),
         ("rotateCredential", {"secret": "s", "key": {"url": "http://api/x"}, "workloads": [{"name": "web"}]}),
+        ("firestoreExport", {"connection": "c", "to": "gs://bucket", "collectionIds": ["größe"]}),
+        ("firestoreImport", {"connection": "c", "from": "gs://bucket/x/2", "confirm": "shop-prod/(default)"}),
     ],
 )
 def test_what_is_right_survives_the_way_to_the_job(name: str, parameters: dict[str, Any]) -> None:

@@ -38,6 +38,8 @@ def test_the_actions_are_there() -> None:
         "certificateConsistency",
         "certificateExpiry",
         "dependencyAudit",
+        "firestoreExport",
+        "firestoreImport",
         "httpCheck",
         "kubernetesAccessReview",
         "kubernetesExposureReview",

@@ -1,0 +1,1 @@
+"""Managed exports and imports of Firestore, which Google carries out from its database to its bucket and back."""

@@ -135,7 +135,8 @@ def test_each_default_is_told_in_words_too(schema: Schema) -> None:
             "mt",
             ".spec.connections[]",
             " + ".join(
-                f"(has(self.{kind}) ? 1 : 0)" for kind in ("postgres", "redis", "http", "tls", "prometheus", "volume")
+                f"(has(self.{kind}) ? 1 : 0)"
+                for kind in ("postgres", "redis", "http", "tls", "prometheus", "volume", "firestore")
             )
             + " == 1",
         ),

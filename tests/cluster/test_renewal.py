@@ -86,6 +86,18 @@ def test_the_sample_renews_and_reloads_with_no_right_to_anything_else(
     assert RESTARTED_AT in space.get(DEPLOYMENTS, "shop-web")["spec"]["template"]["metadata"]["annotations"]
 
 
+def test_the_role_of_the_chart_is_enough(space: Space, issued: Callable[[str], Object], kubectl: Kubectl) -> None:
+    issued("by-role")
+    where, subject = f"--namespace={space.name}", f"--serviceaccount={space.name}:renewer"
+    kubectl.run("create", "serviceaccount", "renewer", where)
+    kubectl.run("create", "rolebinding", "renewer", "--clusterrole=upkeep-action-renew", subject, where)
+
+    run = _renewed(space, "by-role", called="by-role", account="renewer")
+
+    assert run["outcome"] == "changed", run
+    assert space.status(CERTIFICATES, "by-role")["revision"] == 2
+
+
 def test_what_is_not_there_or_not_allowed_is_named(
     space: Space, issued: Callable[[str], Object], kubectl: Kubectl, apply: Apply
 ) -> None:

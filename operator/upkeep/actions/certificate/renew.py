@@ -37,7 +37,8 @@ class CertificateRenew(Action):
     is under way already. A run that is stopped in the middle leaves cert-manager to go on by itself; where no new one
     can be issued the old one stays in use. Let the server load the new one afterwards (kubernetesRestart).
     Locks: none. Privileges: the task names a ServiceAccount that may `get` certificates and `patch` certificates/status
-    of cert-manager.io, and, to be told why nothing is issued, `list` certificaterequests.
+    of cert-manager.io, and, to be told why nothing is issued, `list` certificaterequests; the ClusterRole
+    upkeep-action-renew of the chart, bound in the namespace, or a Role with resourceNames for one Certificate alone.
     """
 
     action_name: ClassVar[str] = "certificateRenew"

@@ -56,12 +56,10 @@ CHECKS: Mapping[str, Mapping[str, object]] = {
 
 PROGRAM = """
 import sys, time
-from upkeep.actions.fields import leave_out_descriptions
-leave_out_descriptions()
+from upkeep.runner.start import loaded
 from pathlib import Path
-from upkeep.runner.command import main
 credentials, scratch, termination = map(Path, sys.argv[1:])
-code = main(credentials=credentials, scratch=scratch, termination=termination)
+code = loaded()(credentials=credentials, scratch=scratch, termination=termination)
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 (scratch / "peak").write_text(f"{peak} {time.process_time()}")
 sys.exit(code)

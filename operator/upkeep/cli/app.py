@@ -8,12 +8,9 @@ from upkeep import __version__
 
 
 def _run() -> int:
-    from upkeep.actions.fields import leave_out_descriptions  # noqa: PLC0415 - a run must not load the operator
+    from upkeep.runner.start import loaded  # noqa: PLC0415 - a run must not load the operator
 
-    leave_out_descriptions()
-    from upkeep.runner.command import main as command  # noqa: PLC0415 - a run must not load the operator
-
-    return command()
+    return loaded()()
 
 
 def _page() -> int:

@@ -4,15 +4,19 @@ It holds no secret: credentials arrive as mounted files, named by connection.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field, SerializeAsAny, field_validator
 
-from upkeep.actions.backup.origin import Origin
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Action, OnFailure, Previous
 from upkeep.actions.fields import Duration, Model
 from upkeep.actions.registry import find
+
+if TYPE_CHECKING:
+    from upkeep.actions.backup.origin import Origin
+else:
+    Origin = SerializeAsAny[Model]
 
 ORDER_VARIABLE: Final = "UPKEEP_RUN_ORDER"
 CREDENTIALS_DIRECTORY: Final = "/var/run/upkeep/credentials"
@@ -56,6 +60,15 @@ class RunOrder(Model):
     steps: Annotated[Sequence[OrderedStep], Field(min_length=1)]
     connections: Sequence[Connection] = ()
     origins: Sequence[Origin] = Field(default_factory=list)
+
+    @field_validator("origins", mode="before")
+    @classmethod
+    def _of_policies(cls, value: Sequence[object]) -> Sequence[object]:
+        if not value:
+            return value
+        from upkeep.actions.backup.origin import Origin as Known  # noqa: PLC0415 - few runs restore, all start with this
+
+        return [Known.model_validate(each) for each in value]
 
     def encode(self) -> str:
         """Compact JSON, the value of `ORDER_VARIABLE`."""

@@ -111,7 +111,7 @@ class PullPolicy(StrEnum):
 class CustomJob(Model):
     """Any other work: a container of your own."""
 
-    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")]
+    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[!-~]+$")]
     """The image; by digest where it must not change."""
     image_pull_policy: PullPolicy | None = None
     """Always, IfNotPresent or Never; the cluster's default where left out."""

@@ -12,6 +12,7 @@ from cluster.manifests import resource, script, task
 from cluster.space import PATIENCE, Space
 from cluster.waiting import until
 from lab.access import ClusterAccess
+from upkeep.api.crd import POINTER
 from upkeep.cluster.resources import TASKS
 
 KINDS: Final = {"mt": "maintenancetasks", "mw": "maintenancewindows", "bp": "backuppolicies"}
@@ -79,13 +80,15 @@ def examples(space: Space, access: ClusterAccess) -> Space:
 def test_every_field_has_an_explanation(kubectl: Kubectl, short: str) -> None:
     schema = _schema(kubectl, KINDS[short])
     own = {f"{short}.{name}" for name in ("apiVersion", "kind", "metadata")}
+    told = {path: field.get("description", "").strip() for path, field in _fields(schema, short)}
+    elsewhere = {path: f"{short}.{match[1]}" for path, text in told.items() if (match := POINTER.search(text))}
 
-    unexplained = [
-        path for path, field in _fields(schema, short) if path not in own and not field.get("description", "").strip()
-    ]
+    below = tuple(f"{path}." for path in elsewhere)
+    unexplained = [path for path, text in told.items() if path not in own and not path.startswith(below) and not text]
 
     assert schema["description"]
     assert unexplained == []
+    assert all(told[place] and place not in elsewhere for place in elsewhere.values())
 
 
 @pytest.mark.usefixtures("definitions")

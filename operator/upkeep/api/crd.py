@@ -6,6 +6,7 @@ models. A demand that a structural schema cannot express is an error here, never
 """
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ _KEPT: Final = frozenset(
 _DROPPED: Final = frozenset({"title", "$defs", "propertyNames"})
 """What the API server does not understand and need not know."""
 
+POINTER: Final = re.compile(r"See (spec\.[\w.]+)\.$")
+"""How the description ends of what is explained somewhere else, and where."""
 _WORTH_A_POINTER: Final = 3
 """Fields from which on it is shorter to say where they are explained than to explain them again."""
 
@@ -252,6 +255,10 @@ def _told_once(schema: Schema, *, place: str, told: dict[str, str]) -> Schema:
         }
     if isinstance(schema.get("items"), dict):
         once["items"] = _told_once(schema["items"], place=place, told=told)
+        pointer = POINTER.search(once["items"].get("description", ""))
+        if pointer:
+            # `kubectl explain` shows what stands at the list, not at its items.
+            once["description"] = f"{schema.get('description', '')} {pointer[0]}".strip()
     return once
 
 

@@ -1,7 +1,6 @@
 """The CustomResourceDefinitions: structural, explained everywhere, with rules that say what to do."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final
 
@@ -9,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from upkeep.actions.fields import Model
-from upkeep.api.crd import KINDS, Kind, custom_resource_definition, structural_schema
+from upkeep.api.crd import KINDS, POINTER, Kind, custom_resource_definition, structural_schema
 
 Schema = dict[str, Any]
 
@@ -42,9 +41,7 @@ def nodes(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
 
 def pointers(schema: Schema) -> Sequence[tuple[str, str]]:
     """What is explained elsewhere: its path, and the place that it names."""
-    found = (
-        (path, re.search(r"See (spec\.[\w.]+)\.$", node.get("description", ""))) for path, node in nodes(schema, "")
-    )
+    found = ((path, POINTER.search(node.get("description", ""))) for path, node in nodes(schema, ""))
     return [(path, match[1]) for path, match in found if match]
 
 

@@ -68,10 +68,10 @@ unit: $(VENV)/ready
 .PHONY: test
 test: check cluster ## Everything: check, contract, operator, integration, browser and cluster tests, and the demo
 	@$(SAY) "contract and operator tests (the operator is killed after each of its writes)"
-	@$(VENV)/bin/pytest -q -p no:cacheprovider -n 3 tests/contract tests/operator
+	@$(VENV)/bin/pytest -q -p no:cacheprovider -n 2 tests/contract tests/operator
 	@$(SAY) "integration and browser tests (real PostgreSQL, Redis, restic, Chromium)"
 	@$(PYTHON) -m lab packages
-	@$(VENV)/bin/pytest -q -p no:cacheprovider -n 3 --dist loadfile tests/integration tests/browser
+	@$(VENV)/bin/pytest -q -p no:cacheprovider -n 2 --dist loadfile tests/integration tests/browser
 	@$(SAY) "cluster tests"
 	@$(PYTHON) -m lab traefik
 	@$(PYTHON) -m lab certmanager

@@ -1,4 +1,8 @@
-"""Text from servers, certificates and file systems, made safe to show to people."""
+"""What people read: text from servers, certificates and file systems, made safe to show, and numbers in words."""
+
+from typing import Final
+
+_BINARY_STEP: Final = 1024
 
 
 def readable(text: str) -> str:
@@ -7,3 +11,17 @@ def readable(text: str) -> str:
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in decoded
     )
+
+
+def several(count: int, thing: str) -> str:
+    """A number of things: `1 table`, `2 tables`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def readable_size(size: float) -> str:
+    """A number of bytes: `512 B`, `12.3 MiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < _BINARY_STEP:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= _BINARY_STEP
+    return f"{size:.1f} TiB"

@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from upkeep.actions.backup.repository import readable_size
 from upkeep.actions.backup.restore import LATEST
+from upkeep.actions.text import readable_size
 from upkeep.api import API_VERSION
 from upkeep.api.backup import FULL_RESTORE, RESTORE_TEST, BackupSpec, BackupStatus
 from upkeep.api.status import ResourceStatus

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from upkeep.actions.backup.repository import FREE_BYTES, readable_size
+from upkeep.actions.backup.repository import FREE_BYTES
 from upkeep.actions.contract import Finding, Severity
+from upkeep.actions.text import readable_size
 
 
 def room_findings(repository: str, room: Mapping[str, float], *, added: int) -> Sequence[Finding]:

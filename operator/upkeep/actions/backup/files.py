@@ -15,6 +15,7 @@ from pydantic import Field
 from upkeep.actions.backup.making import BackupMaking, creation
 from upkeep.actions.backup.repository import Restic
 from upkeep.actions.contract import ActionError, Context, Result
+from upkeep.actions.text import several
 
 PATH_PATTERN: Final = r"^[^/\x00-\x1f][^\x00-\x1f]*$"
 """Relative, so that it cannot leave its volume; what it may not contain besides is said by the model."""
@@ -74,7 +75,7 @@ class BackupFiles(BackupMaking):
             restic,
             snapshot,
             moment,
-            parts=[f"{snapshot.files} file{'' if snapshot.files == 1 else 's'}"],
+            parts=[several(snapshot.files, "file")],
             remarks=creation(created=created),
             metrics={"store_seconds": round(stored - begun, 3)},
         )

@@ -13,11 +13,11 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from upkeep.actions.backup.files import PATH_PATTERN
-from upkeep.actions.backup.repository import readable_size
 from upkeep.actions.backup.snapshot import Stored
 from upkeep.actions.backup.trial import Examination, RestoreTrial
 from upkeep.actions.contract import Context, Finding, Severity
 from upkeep.actions.fields import Duration, LabelName, Model, format_duration
+from upkeep.actions.text import readable_size, several
 
 
 class ExpectedFiles(Model):
@@ -56,7 +56,7 @@ class BackupFilesTest(RestoreTrial):
         findings = lacking if count else [_empty()]
         praise = [f"{count} files, {readable_size(size)}"]
         number = len(self.files)
-        praise += [f"{number} expectation{'' if number == 1 else 's'} met"] if number else []
+        praise += [f"{several(number, 'expectation')} met"] if number else []
         return Examination(usable=usable, findings=findings, praise=praise, metrics={"files": count, "bytes": size})
 
 

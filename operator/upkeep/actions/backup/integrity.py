@@ -7,6 +7,7 @@ from pydantic import Field
 from upkeep.actions.backup.damage import DamagedError, damage_finding
 from upkeep.actions.backup.repository import Repository, Restic
 from upkeep.actions.contract import Action, Context, Outcome, Result
+from upkeep.actions.text import several
 
 
 class BackupIntegrity(Action):
@@ -41,7 +42,7 @@ class BackupIntegrity(Action):
             message = f"repository {restic.name} is intact, but it has no snapshots yet"
             return Result(outcome=Outcome.UNKNOWN, message=message, metrics={"snapshots": 0})
         message = (
-            f"repository {restic.name} is intact: {count} snapshot{'' if count == 1 else 's'}, "
+            f"repository {restic.name} is intact: {several(count, 'snapshot')}, "
             f"{self.read_data_subset} of the data read back"
         )
         return Result(outcome=Outcome.OK, message=message, metrics={"snapshots": count})

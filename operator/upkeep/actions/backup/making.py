@@ -7,11 +7,12 @@ from typing import Annotated
 from pydantic import Field
 
 from upkeep.actions.backup.capacity import room_findings
-from upkeep.actions.backup.repository import Repository, Restic, readable_size
+from upkeep.actions.backup.repository import Repository, Restic
 from upkeep.actions.backup.sanity import Previous, Sanity, implausible
 from upkeep.actions.backup.snapshot import BYTES, SNAPSHOT, SNAPSHOT_TIME, Snapshot
 from upkeep.actions.contract import Action, Finding, Outcome, Result
 from upkeep.actions.fields import LabelName
+from upkeep.actions.text import readable_size
 
 
 class BackupMaking(Action):

@@ -18,6 +18,7 @@ from upkeep.actions.backup.scratch import directory_size, emptied
 from upkeep.actions.contract import ActionError, Context, Outcome, Result
 from upkeep.actions.fields import Model
 from upkeep.actions.kubernetes.session import AbsentError, Cluster, Object, cluster
+from upkeep.actions.text import several
 
 DIRECTORY: Final = "objects"
 """Where the files stand in the scratch directory; the same for every run, so that snapshots compare."""
@@ -101,7 +102,7 @@ class BackupObjects(BackupMaking):
             restic,
             snapshot,
             moment,
-            parts=[f"{count} object{'' if count == 1 else 's'}"],
+            parts=[several(count, "object")],
             remarks=creation(created=created),
             metrics={"objects": count},
         )

@@ -13,6 +13,7 @@ from upkeep.actions.backup.repository import Restic
 from upkeep.actions.contract import ActionError, Context, Finding, Result, Severity
 from upkeep.actions.fields import LabelName
 from upkeep.actions.postgres.session import session
+from upkeep.actions.text import several
 
 
 class BackupPostgres(BackupMaking):
@@ -58,7 +59,7 @@ class BackupPostgres(BackupMaking):
             restic,
             snapshot,
             moment,
-            parts=[f"{dump.tables} table{'' if dump.tables == 1 else 's'}"],
+            parts=[several(dump.tables, "table")],
             remarks=[*creation(created=created), *(["without roles and tablespaces"] if missing_globals else [])],
             metrics={
                 "tables": dump.tables,

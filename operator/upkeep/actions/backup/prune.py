@@ -13,10 +13,11 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from upkeep.actions.backup.damage import DamagedError, damage_finding
-from upkeep.actions.backup.repository import REPOSITORY_BYTES, Repository, Restic, readable_size
+from upkeep.actions.backup.repository import REPOSITORY_BYTES, Repository, Restic
 from upkeep.actions.backup.retention import Choice, ScheduleRetention, choose
 from upkeep.actions.backup.snapshot import Stored
 from upkeep.actions.contract import Action, ActionError, Context, Outcome, Result
+from upkeep.actions.text import readable_size, several
 
 REMOVED: Final = "removed"
 KEPT: Final = "kept"
@@ -159,4 +160,4 @@ class _Plan:
         which = f" ({', '.join(parts)})" if parts else ""
         pinned = [each.name for choice in self.choices.values() for each in choice.pinned]
         why = f", also {', '.join(pinned)}, verified last or the newest" if pinned else ""
-        return f"{doing} {going} of {total} snapshot{'' if total == 1 else 's'}{which}, {total - going} kept{why}"
+        return f"{doing} {going} of {several(total, 'snapshot')}{which}, {total - going} kept{why}"

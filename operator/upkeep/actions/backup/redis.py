@@ -20,6 +20,7 @@ from upkeep.actions.connections import RedisTarget
 from upkeep.actions.contract import ActionError, Context, Result
 from upkeep.actions.fields import LabelName
 from upkeep.actions.redis.session import Node, sessions
+from upkeep.actions.text import several
 
 _REPLICA: Final = re.compile(r"^slave[0-9]+$")
 _ONLINE: Final = "online"
@@ -81,7 +82,7 @@ class BackupRedis(BackupMaking):
             restic,
             snapshot,
             moment,
-            parts=[f"{keys.total} key{'' if keys.total == 1 else 's'} of {server.told}"],
+            parts=[f"{several(keys.total, 'key')} of {server.told}"],
             remarks=creation(created=created),
             metrics={
                 "keys": keys.total,

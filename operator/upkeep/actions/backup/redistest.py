@@ -19,6 +19,7 @@ from upkeep.actions.backup.snapshot import Stored
 from upkeep.actions.backup.trial import Examination, RestoreTrial
 from upkeep.actions.contract import ActionError, Context, Finding, Severity, UncheckableError
 from upkeep.actions.fields import LabelName, Model
+from upkeep.actions.text import several
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -70,7 +71,7 @@ class BackupRedisTest(RestoreTrial):
             _lacking(wanted, number) for wanted, number in found if number < wanted.min
         ]
         praise = [f"{loaded} keys loaded of {recorded.total}"]
-        praise += [f"{len(self.keys)} expectation{'' if len(self.keys) == 1 else 's'} met"] if self.keys else []
+        praise += [f"{several(len(self.keys), 'expectation')} met"] if self.keys else []
         return Examination(usable=usable, findings=findings, praise=praise, metrics={"keys": loaded})
 
 

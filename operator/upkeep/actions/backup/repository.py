@@ -53,7 +53,6 @@ _PATIENT_PART: Final = 0.5
 """Of the time that a step has, how much it may wait for others."""
 _RETRY_SECONDS: Final = 1.0
 _LONGEST_RETRY_SECONDS: Final = 20.0
-_BINARY_STEP: Final = 1024
 
 _LOGGER: Final = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -414,12 +413,3 @@ class Restic:
     async def _content(self) -> set[str]:
         """What changes when somebody writes to the repository or removes something."""
         return {name for part in _CHANGING for name in await self.storage.files(part)}
-
-
-def readable_size(size: float) -> str:
-    """A number of bytes for people: `512 B`, `12.3 MiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < _BINARY_STEP:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= _BINARY_STEP
-    return f"{size:.1f} TiB"

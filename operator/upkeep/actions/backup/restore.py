@@ -32,6 +32,7 @@ from upkeep.actions.connections import PostgresTarget
 from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity, UncheckableError
 from upkeep.actions.fields import LabelName, ObjectName, Rule, format_duration
 from upkeep.actions.postgres.session import Session, demand_primary, session
+from upkeep.actions.text import several
 
 LATEST: Final = "latest"
 LATEST_VERIFIED: Final = "latestVerified"
@@ -352,7 +353,7 @@ class _Course:
         what = f"snapshot {snapshot.name} of {_when(snapshot)} ({format_duration(timedelta(seconds=age))} old)"
         parts = [
             f"{what} restored into {self.plan.name!r} on PostgreSQL {self.plan.opened.server} in {seconds:.1f}s",
-            f"{tables} table{'' if tables == 1 else 's'} with {seen.rows} row{'' if seen.rows == 1 else 's'} as dumped",
+            f"{several(tables, 'table')} with {several(seen.rows, 'row')} as dumped",
         ]
         if self.step.queries:
             number = len(self.step.queries)

@@ -25,6 +25,7 @@ from upkeep.actions.backup.trial import Examination, RestoreTrial
 from upkeep.actions.backup.validation import Seen, ask, compare, count, limit
 from upkeep.actions.contract import ActionError, Context, Finding, Severity, UncheckableError
 from upkeep.actions.fields import Duration
+from upkeep.actions.text import several
 
 _STATEMENT: Final = re.compile(r"""((?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^;"'])+);""")
 _GRANTED_BY: Final = re.compile(r' GRANTED BY (?:"(?:[^"]|"")+"|\S+)$')
@@ -71,8 +72,8 @@ class BackupRestoreTest(RestoreTrial):
                 findings = [*seen.findings, *await self._compare(context, server, record, directory / DIRECTORY)]
                 seen = replace(seen, findings=findings)
         rows, queries = seen.rows, len(self.queries)
-        parts = [f"{_several(len(record.rows), 'table')} with {_several(rows, 'row')} as they were dumped"]
-        parts += [f"{_several(len(record.digests), 'checksum')} and all roles as they were"] if self.full else []
+        parts = [f"{several(len(record.rows), 'table')} with {several(rows, 'row')} as they were dumped"]
+        parts += [f"{several(len(record.digests), 'checksum')} and all roles as they were"] if self.full else []
         parts += [f"{queries} quer{'y' if queries == 1 else 'ies'} as expected"] if queries else []
         return Examination(
             usable=loaded,
@@ -212,7 +213,3 @@ def _conninfo(database: str) -> str:
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - a driver is loaded only when an action runs
 
     return make_conninfo(dbname=database)
-
-
-def _several(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"

@@ -4,9 +4,9 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from upkeep.actions.backup.repository import readable_size
 from upkeep.actions.contract import Finding, Severity
 from upkeep.actions.fields import Model, Size, bytes_of
+from upkeep.actions.text import readable_size
 
 CHECK_ID: Final = "backup.sanity"
 _WHOLE: Final = 100

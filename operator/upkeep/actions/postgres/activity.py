@@ -11,6 +11,7 @@ from typing import Final
 from upkeep.actions.contract import UncheckableError
 from upkeep.actions.postgres.session import Session
 from upkeep.actions.postgres.statements import shown
+from upkeep.actions.text import several
 
 CLIENT: Final = "client backend"
 _IDLE_IN_TRANSACTION: Final = "idle in transaction"
@@ -109,7 +110,7 @@ def hidden_in_words(backends: Sequence[Backend]) -> str:
     hidden = [backend for backend in backends if backend.hidden]
     if not hidden:
         return ""
-    number = f"{len(hidden)} session{'' if len(hidden) == 1 else 's'}"
+    number = several(len(hidden), "session")
     return f"what {number} of other roles do is hidden: GRANT pg_read_all_stats to the user of the connection"
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from upkeep.actions.contract import Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Duration
-from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction, tables_in_words
+from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction
 from upkeep.actions.postgres.session import demand_primary, session
 from upkeep.actions.postgres.statistics import TableStatistics, read_statistics
 from upkeep.actions.postgres.treatment import (
@@ -18,6 +18,7 @@ from upkeep.actions.postgres.treatment import (
     unconfirmed_in_words,
 )
 from upkeep.actions.postgres.version import Version
+from upkeep.actions.text import several
 
 if TYPE_CHECKING:
     from psycopg.sql import Composed
@@ -86,7 +87,7 @@ class PostgresAnalyze(TableAction):
         left_out = [one for one in attempts if one.reason]
         locked = [one for one in left_out if one.locked and self.skip_locked]
         if len(locked) < len(left_out) or len(left_out) == len(attempts):
-            message = f"{len(left_out)} of {tables_in_words(len(attempts))} not analyzed: {reasons(left_out)}"
+            message = f"{len(left_out)} of {several(len(attempts), 'table')} not analyzed: {reasons(left_out)}"
             return Result(outcome=Outcome.FAILED, message=message, metrics=metrics)
         findings = [_locked(one.table) for one in locked]
         if treatment.unconfirmed:
@@ -94,7 +95,7 @@ class PostgresAnalyze(TableAction):
             outcome = Outcome.FAILED if treatment.counted else Outcome.UNKNOWN
             return Result(outcome=outcome, message=message, findings=findings, metrics=metrics)
         more = f"; {len(locked)} left out, locked" if locked else ""
-        message = f"ANALYZE of {tables_in_words(len(leaves))}{more}"
+        message = f"ANALYZE of {several(len(leaves), 'table')}{more}"
         return Result(outcome=Outcome.CHANGED, message=message, findings=findings, metrics=metrics)
 
 

@@ -11,8 +11,9 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from upkeep.actions.contract import Context, Finding, Outcome, Result, Severity
-from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction, tables_in_words
+from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction
 from upkeep.actions.postgres.session import Session, session
+from upkeep.actions.text import several
 
 _PAGE_HEADER_BYTES: Final = 24
 _TUPLE_HEADER_BYTES: Final = 23
@@ -193,7 +194,7 @@ class PostgresBloat(TableAction):
             "worst_bloat_ratio": round(max((bloat.ratio for bloat in found), default=0.0), 2),
             "unknown_tables": len(unknown),
         }
-        message = f"{len(found)} of {tables_in_words(checked)} at {self.threshold:g} times their expected size or more"
+        message = f"{len(found)} of {several(checked, 'table')} at {self.threshold:g} times their expected size or more"
         if found:
             message = f"{message}, {wasted / _MEBIBYTE:.1f} MiB wasted"
         if unknown:

@@ -84,11 +84,6 @@ class TableAction(Action):
     characters. Left out: every table. A name that matches nothing is an error."""
 
 
-def tables_in_words(count: int) -> str:
-    """`1 table`, `2 tables`."""
-    return f"{count} table{'' if count == 1 else 's'}"
-
-
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """All tables of a database by oid; system tables and temporary tables of other sessions left out."""

@@ -10,9 +10,10 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from upkeep.actions.contract import Context, Finding, Outcome, Result, Severity, UncheckableError
-from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction, tables_in_words
+from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction
 from upkeep.actions.postgres.session import session
 from upkeep.actions.postgres.statistics import TableStatistics, counters_are_on, read_statistics
+from upkeep.actions.text import several
 from upkeep.actions.thresholds import Graded
 
 
@@ -67,7 +68,7 @@ class PostgresDeadTuples(TableAction, Graded):
             "worst_dead_ratio": max((counters.dead_ratio for _, counters in known), default=0.0),
             "uncounted_tables": len(uncounted),
         }
-        message = f"{dead} dead rows in {tables_in_words(len(known))}, {len(findings)} over the threshold"
+        message = f"{dead} dead rows in {several(len(known), 'table')}, {len(findings)} over the threshold"
         if uncounted:
             message = (
                 f"no counters for {', '.join(uncounted[:5])} (a crash resets them): run ANALYZE, then check again; "

@@ -18,6 +18,7 @@ from upkeep.actions.fields import Duration, LabelName, Rule
 from upkeep.actions.postgres.activity import CLIENT, Backend, demand_sight, read_activity
 from upkeep.actions.postgres.session import Session, session
 from upkeep.actions.postgres.thresholds import seconds_in_words
+from upkeep.actions.text import several
 
 _TERMINATE_ONLY: Final = "a session that is idle in a transaction has no statement to cancel: set method: Terminate"
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
@@ -211,7 +212,7 @@ class PostgresKillQueries(Action):
         return Result(outcome=Outcome.CHANGED, message=message, metrics=metrics)
 
     def _count(self, number: int) -> str:
-        return f"{number} {self._what}{'' if number == 1 else 's'}"
+        return several(number, self._what)
 
     def _beyond(self, found: int) -> str:
         return f" (of {found}, by limit)" if found > self.limit else ""

@@ -11,6 +11,7 @@ from upkeep.actions.fields import Duration, LabelName
 from upkeep.actions.postgres.activity import Backend, demand_sight, read_activity
 from upkeep.actions.postgres.session import session
 from upkeep.actions.postgres.thresholds import passed, seconds_in_words
+from upkeep.actions.text import several
 from upkeep.actions.thresholds import Graded
 
 _PREPARED: Final = """
@@ -78,7 +79,7 @@ class PostgresLongTransactions(Action, Graded):
         ]
         findings = [finding for one in transactions if (finding := self._finding(one)) is not None]
         longest = max(transactions, key=lambda one: one.seconds, default=None)
-        message = f"{len(transactions)} open transaction{'' if len(transactions) == 1 else 's'}"
+        message = several(len(transactions), "open transaction")
         if longest:
             message = f"{message}, the longest for {seconds_in_words(longest.seconds)}: {longest.label}"
         return Result(

@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from upkeep.actions.contract import Context, Finding, Outcome, Result, Severity, UncheckableError
-from upkeep.actions.postgres.catalogue import Catalogue, TableAction, tables_in_words
+from upkeep.actions.postgres.catalogue import Catalogue, TableAction
 from upkeep.actions.postgres.session import session
 from upkeep.actions.postgres.statistics import counters_are_on
+from upkeep.actions.text import several
 
 _SCANS: Final = """
 SELECT s.schemaname || '.' || s.relname AS name, greatest(s.n_live_tup, c.reltuples)::bigint AS rows,
@@ -111,7 +112,7 @@ class PostgresMissingIndexes(TableAction):
         unbacked = [key for key in keys if key.rows >= self.min_rows]
         return Result(
             outcome=Outcome.OK,
-            message=f"{len(scanned)} of {tables_in_words(len(leaves))} often read from end to end, "
+            message=f"{len(scanned)} of {several(len(leaves), 'table')} often read from end to end, "
             f"{len(unbacked)} foreign keys without an index",
             findings=self._findings(scanned, unbacked),
             metrics={"tables": len(leaves), "scanned_tables": len(scanned), "keys_without_index": len(unbacked)},

@@ -14,6 +14,7 @@ from upkeep.actions.fields import LabelName
 from upkeep.actions.postgres.catalogue import Catalogue, TableAction
 from upkeep.actions.postgres.session import Session, session
 from upkeep.actions.postgres.statistics import counters_are_on
+from upkeep.actions.text import several
 
 _MEBIBYTE: Final = 1024 * 1024
 _DAY_SECONDS: Final = 86400
@@ -160,7 +161,7 @@ class PostgresUnusedIndexes(TableAction):
             message = f"{message}, {size / _MEBIBYTE:.1f} MiB"
         if unseen:
             message = (
-                f"{unseen} standby{'' if unseen == 1 else 's'} may use what the primary does not: add a connection for "
+                f"{several(unseen, 'standby')} may use what the primary does not: add a connection for "
                 f"each to `replicas`; without: {message}"
             )
         return Result(

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from upkeep.actions.contract import Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import Duration, Rule
-from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction, tables_in_words
+from upkeep.actions.postgres.catalogue import Catalogue, Table, TableAction
 from upkeep.actions.postgres.room import FreeSpace, Room, find_room
 from upkeep.actions.postgres.session import Session, demand_primary, session
 from upkeep.actions.postgres.statistics import TableStatistics, read_statistics
@@ -25,6 +25,7 @@ from upkeep.actions.postgres.treatment import (
     unconfirmed_in_words,
 )
 from upkeep.actions.postgres.version import Version
+from upkeep.actions.text import several
 
 if TYPE_CHECKING:
     from psycopg.sql import Composed
@@ -181,14 +182,14 @@ class PostgresVacuum(TableAction):
             metrics["freed_bytes"] = sum(one.freed_bytes for one in attempts)
         failures = [one for one in left_out if not (one.locked and self.skip_locked)]
         if failures or len(left_out) == len(attempts):
-            message = f"{len(left_out)} of {tables_in_words(len(attempts))} not vacuumed: {reasons(left_out)}"
+            message = f"{len(left_out)} of {several(len(attempts), 'table')} not vacuumed: {reasons(left_out)}"
             return Result(outcome=Outcome.FAILED, message=message, metrics=metrics)
         findings = [*changes.held_back(leaves, full=self.full), *(_locked(one.table) for one in left_out)]
         if treatment.unconfirmed:
             message = unconfirmed_in_words(verb, treatment.unconfirmed, counted=treatment.counted)
             outcome = Outcome.FAILED if treatment.counted else Outcome.UNKNOWN
             return Result(outcome=outcome, message=message, findings=findings, metrics=metrics)
-        message = f"{verb} of {tables_in_words(len(leaves))}: {changes.summary(leaves)}"
+        message = f"{verb} of {several(len(leaves), 'table')}: {changes.summary(leaves)}"
         if left_out:
             message = f"{message}; {len(left_out)} left out, locked"
         return Result(outcome=Outcome.CHANGED, message=message, findings=findings, metrics=metrics)

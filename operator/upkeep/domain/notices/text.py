@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from upkeep.actions.fields import format_duration
+from upkeep.actions.text import several
 from upkeep.api.window import WindowSpec
 from upkeep.api.window.notices import Notice, NoticeKind
 from upkeep.domain.identity import Identity
@@ -65,14 +66,14 @@ def compose(notice: Notice, window: Identity, spec: WindowSpec | None, now: date
 def remaining(left: timedelta) -> str:
     """A time that is left, to the minute: `40 minutes`, `3 days 4 hours`; less than 90 seconds to the second."""
     if left <= _SOON:
-        return _counted(max(0, round(left.total_seconds())), "second")
+        return several(max(0, round(left.total_seconds())), "second")
     minutes = round(left / _MINUTE)
     if left >= _DAYS:
         days, hours = divmod(round(minutes / 60), 24)
-        return _counted(days, "day") + (f" {_counted(hours, 'hour')}" if hours else "")
+        return several(days, "day") + (f" {several(hours, 'hour')}" if hours else "")
     hours, minutes = divmod(minutes, 60)
-    parts = [_counted(hours, "hour")] if hours else []
-    parts += [_counted(minutes, "minute")] if minutes or not hours else []
+    parts = [several(hours, "hour")] if hours else []
+    parts += [several(minutes, "minute")] if minutes or not hours else []
     return " ".join(parts)
 
 
@@ -131,10 +132,6 @@ def _details(spec: WindowSpec) -> list[str]:
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return ", ".join(names[:_MOST_NAMES]) + more
-
-
-def _counted(number: int, unit: str) -> str:
-    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 def _shortened(subject: str, name: str) -> str:

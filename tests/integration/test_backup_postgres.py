@@ -13,7 +13,7 @@ from integration.postgres import Database
 from integration.resticstore import Store
 from upkeep.actions.backup.dump import DIRECTORY, dumper
 from upkeep.actions.backup.postgres import BackupPostgres
-from upkeep.actions.backup.repository import Restic
+from upkeep.actions.backup.restic import Restic
 from upkeep.actions.contract import ActionError, Outcome, Severity
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from upkeep.actions.backup.making import BackupMaking, creation
-from upkeep.actions.backup.repository import Restic
+from upkeep.actions.backup.restic import Restic
 from upkeep.actions.contract import ActionError, Context, Result
 from upkeep.actions.text import several
 

@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from upkeep.actions.backup.damage import DamagedError, damage_finding
-from upkeep.actions.backup.repository import Repository, Restic
+from upkeep.actions.backup.repository import Repository
+from upkeep.actions.backup.restic import Restic
 from upkeep.actions.contract import Action, Context, Outcome, Result
 from upkeep.actions.text import several
 

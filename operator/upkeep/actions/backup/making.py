@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from upkeep.actions.backup.capacity import room_findings
-from upkeep.actions.backup.repository import Repository, Restic
+from upkeep.actions.backup.repository import Repository
+from upkeep.actions.backup.restic import Restic
 from upkeep.actions.backup.sanity import Previous, Sanity, implausible
 from upkeep.actions.backup.snapshot import BYTES, SNAPSHOT, SNAPSHOT_TIME, Snapshot
 from upkeep.actions.contract import Action, Finding, Outcome, Result

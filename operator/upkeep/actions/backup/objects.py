@@ -13,7 +13,7 @@ from pydantic import Field
 
 from upkeep.actions.backup.making import BackupMaking, creation
 from upkeep.actions.backup.manifest import clean, remade
-from upkeep.actions.backup.repository import Restic
+from upkeep.actions.backup.restic import Restic
 from upkeep.actions.backup.scratch import directory_size, emptied
 from upkeep.actions.contract import ActionError, Context, Outcome, Result
 from upkeep.actions.fields import Model

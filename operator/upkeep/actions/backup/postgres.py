@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from upkeep.actions.backup.dump import DIRECTORY, Dumper, dumper
 from upkeep.actions.backup.making import BackupMaking, creation
-from upkeep.actions.backup.repository import Restic
+from upkeep.actions.backup.restic import Restic
 from upkeep.actions.contract import ActionError, Context, Finding, Result, Severity
 from upkeep.actions.fields import LabelName
 from upkeep.actions.postgres.session import session

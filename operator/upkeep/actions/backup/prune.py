@@ -13,7 +13,8 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from upkeep.actions.backup.damage import DamagedError, damage_finding
-from upkeep.actions.backup.repository import REPOSITORY_BYTES, Repository, Restic
+from upkeep.actions.backup.repository import REPOSITORY_BYTES, Repository
+from upkeep.actions.backup.restic import Restic
 from upkeep.actions.backup.retention import Choice, ScheduleRetention, choose
 from upkeep.actions.backup.snapshot import Stored
 from upkeep.actions.contract import Action, ActionError, Context, Outcome, Result

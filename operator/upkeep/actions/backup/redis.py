@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from upkeep.actions.backup.making import BackupMaking, creation
 from upkeep.actions.backup.process import run
 from upkeep.actions.backup.rdb import DIRECTORY, FILE, read_keys, write_keys
-from upkeep.actions.backup.repository import Restic
+from upkeep.actions.backup.restic import Restic
 from upkeep.actions.backup.scratch import directory_size, emptied
 from upkeep.actions.connections import RedisTarget
 from upkeep.actions.contract import ActionError, Context, Result

@@ -24,7 +24,7 @@ from upkeep.actions.backup.libpq import libpq
 from upkeep.actions.backup.origin import Origin
 from upkeep.actions.backup.process import run
 from upkeep.actions.backup.replacement import Replacement, replacement
-from upkeep.actions.backup.repository import Restic
+from upkeep.actions.backup.restic import Restic
 from upkeep.actions.backup.snapshot import SNAPSHOT, SNAPSHOT_TIME, Stored
 from upkeep.actions.backup.trial import AGE_SECONDS, RESTORE_SECONDS
 from upkeep.actions.backup.validation import Seen, ask, count, limit

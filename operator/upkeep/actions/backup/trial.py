@@ -15,7 +15,8 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from upkeep.actions.backup.damage import DamagedError
-from upkeep.actions.backup.repository import Repository, Restic
+from upkeep.actions.backup.repository import Repository
+from upkeep.actions.backup.restic import Restic
 from upkeep.actions.backup.snapshot import SNAPSHOT, SNAPSHOT_TIME, Stored
 from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
 from upkeep.actions.fields import format_duration

@@ -4,7 +4,6 @@ Uncompressed and one file a table, so that the repository can store what did not
 """
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Final
 from upkeep.actions.backup.archive import DATABASE, GLOBALS, Archive, Record, last_words, write_record
 from upkeep.actions.backup.libpq import libpq
 from upkeep.actions.backup.process import run
-from upkeep.actions.backup.scratch import directory_size
+from upkeep.actions.backup.scratch import directory_size, emptied
 from upkeep.actions.connections import PostgresTarget
 from upkeep.actions.contract import ActionError, Context
 
@@ -147,16 +146,10 @@ def dumper(context: Context, name: str) -> Iterator[Dumper]:
         ActionError: no such connection or Secret.
     """
     target = context.target(name, PostgresTarget)
-    directory = context.scratch / DIRECTORY
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True, mode=0o700)
-    try:
-        with libpq(context, name) as environment:
-            yield Dumper(
-                server=f"{target.host}:{target.port}",
-                database=target.database,
-                environment=environment,
-                scratch=context.scratch,
-            )
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with emptied(context.scratch / DIRECTORY), libpq(context, name) as environment:
+        yield Dumper(
+            server=f"{target.host}:{target.port}",
+            database=target.database,
+            environment=environment,
+            scratch=context.scratch,
+        )

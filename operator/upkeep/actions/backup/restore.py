@@ -6,7 +6,6 @@ and never call restored what is not as it was dumped.
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from typing import Annotated, ClassVar, Final, Self
 from pydantic import AwareDatetime, Field, WithJsonSchema, model_validator
 
 from upkeep.actions.backup.archive import DATABASE, Archive, Record, last_words, read_record
-from upkeep.actions.backup.damage import DamagedError
+from upkeep.actions.backup.damage import DamagedError, damage_finding
 from upkeep.actions.backup.dump import DIRECTORY
 from upkeep.actions.backup.expectation import ValidationQuery
 from upkeep.actions.backup.libpq import libpq
@@ -25,8 +24,9 @@ from upkeep.actions.backup.origin import Origin
 from upkeep.actions.backup.process import run
 from upkeep.actions.backup.replacement import Replacement, replacement
 from upkeep.actions.backup.restic import Restic
+from upkeep.actions.backup.scratch import vacated
 from upkeep.actions.backup.snapshot import SNAPSHOT, SNAPSHOT_TIME, Stored
-from upkeep.actions.backup.trial import AGE_SECONDS, RESTORE_SECONDS
+from upkeep.actions.backup.trial import AGE_SECONDS, RESTORE_SECONDS, unlike
 from upkeep.actions.backup.validation import Seen, ask, count, limit
 from upkeep.actions.connections import PostgresTarget
 from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity, UncheckableError
@@ -41,6 +41,9 @@ _LOGGER: Final = logging.getLogger(__name__)
 _FILES: Final = "restored"
 _ELSEWHERE: Final = ("postgres", "template1")
 """Databases that every server has; one cannot be renamed while connected to it."""
+_REMEDY: Final = (
+    "this backup cannot be restored: choose an older snapshot; copy the repository before you repair it (restic repair)"
+)
 _UNTOUCHED: Final = "the database in service is as it was"
 _TOLD: Final = 3
 _QUERY_TIME: Final = timedelta(minutes=5)
@@ -140,21 +143,10 @@ class BackupRestore(Action):
                 snapshot = await self._chosen(restic, origin)
                 return await self._restored(_Course(step=self, place=place, plan=plan), restic, snapshot)
         except DamagedError as error:
-            return Result(outcome=Outcome.FAILED, message=f"{error}: {_UNTOUCHED}", findings=[self._damage()])
+            finding = damage_finding(check_id="backup.restore", what=self.policy, remedy=_REMEDY)
+            return Result(outcome=Outcome.FAILED, message=f"{error}: {_UNTOUCHED}", findings=[finding])
         except UncheckableError as error:
             raise ActionError(str(error)) from error
-
-    def _damage(self) -> Finding:
-        return Finding(
-            check_id="backup.restore",
-            severity=Severity.CRITICAL,
-            object=self.policy,
-            observed=1,
-            threshold=1,
-            unit="",
-            recommendation="this backup cannot be restored: choose an older snapshot; copy the repository before you "
-            "repair it (restic repair)",
-        )
 
     async def _elsewhere(self, context: Context, name: str) -> Context:
         """The context for sessions at another database of the server than the one that gets a new name.
@@ -220,14 +212,10 @@ class BackupRestore(Action):
         raise ActionError(msg)
 
     async def _restored(self, course: "_Course", restic: Restic, snapshot: Stored) -> Result:
-        files = course.place.scratch / _FILES
-        shutil.rmtree(files, ignore_errors=True)
-        try:
+        with vacated(course.place.scratch / _FILES) as files:
             await restic.restore(snapshot, files)
             course.passed("fetch_seconds")
             return await course.follow(files / DIRECTORY, snapshot)
-        finally:
-            shutil.rmtree(files, ignore_errors=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -340,10 +328,7 @@ class _Course:
             _LOGGER.warning("What a restore has left is removed by the next one: %s", error)
 
     def _unproven(self, snapshot: Stored, seen: Seen) -> Result:
-        first = seen.findings[0]
-        more = f" (and {len(seen.findings) - 1} more)" if len(seen.findings) > 1 else ""
-        what = f"snapshot {snapshot.name} is not what it should be: {first.object}: {first.recommendation}{more}"
-        message = f"{what}; {_UNTOUCHED}"
+        message = f"{unlike(snapshot, seen.findings)}; {_UNTOUCHED}"
         return Result(outcome=Outcome.FAILED, message=message, findings=seen.findings, metrics=self.metrics)
 
     def _told(self, snapshot: Stored, record: Record, seen: Seen, old: str) -> Result:

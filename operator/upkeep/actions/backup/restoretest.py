@@ -5,7 +5,6 @@ seen.
 """
 
 import re
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from upkeep.actions.backup.damage import DamagedError
 from upkeep.actions.backup.dump import ALWAYS_ALIKE, DIRECTORY
 from upkeep.actions.backup.expectation import ValidationQuery
 from upkeep.actions.backup.process import Finished, run
+from upkeep.actions.backup.scratch import vacated
 from upkeep.actions.backup.snapshot import Stored
 from upkeep.actions.backup.throwaway import READER, Throwaway, throwaway
 from upkeep.actions.backup.trial import Examination, RestoreTrial
@@ -133,9 +133,7 @@ class BackupRestoreTest(RestoreTrial):
             )
             raise UncheckableError(msg)
         refused = await server.apply(_statements(directory / GLOBALS))
-        again = context.scratch / _AGAIN
-        shutil.rmtree(again, ignore_errors=True)
-        try:
+        with vacated(context.scratch / _AGAIN) as again:
             command = ["pg_dump", "--format=directory", "--compress=0", "--data-only", "--no-password"]
             finished = await run(
                 [*command, f"--file={again}", f"--dbname={_conninfo(record.database)}"],
@@ -148,8 +146,6 @@ class BackupRestoreTest(RestoreTrial):
                 )
                 raise ActionError(msg)
             dumped = await (await Archive.read(again, of=record.database, scratch=context.scratch)).contents()
-        finally:
-            shutil.rmtree(again, ignore_errors=True)
         async with server.connected(record.database) as connection:
             differences = await compare(connection, record, dumped.digests)
         return [*(_unlike(record.database, each) for each in refused), *differences]

@@ -3,7 +3,6 @@
 It must never write to the repository, and never call verified what it has not seen.
 """
 
-import shutil
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,17 +13,21 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from upkeep.actions.backup.damage import DamagedError
+from upkeep.actions.backup.damage import DamagedError, damage_finding
 from upkeep.actions.backup.repository import Repository
 from upkeep.actions.backup.restic import Restic
+from upkeep.actions.backup.scratch import vacated
 from upkeep.actions.backup.snapshot import SNAPSHOT, SNAPSHOT_TIME, Stored
-from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, Severity
+from upkeep.actions.contract import Action, Context, Finding, Outcome, Result
 from upkeep.actions.fields import format_duration
 
 RESTORE_SECONDS: Final = "restore_seconds"
 AGE_SECONDS: Final = "age_seconds"
 
 _TARGET: Final = "restored"
+_REMEDY: Final = (
+    "the newest backup cannot be restored: make a new one at once, copy the repository, then repair it (restic repair)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,22 +77,20 @@ class RestoreTrial(Action):
             UncheckableError: this image lacks what the data needs.
         """
         restic = Restic.of(self.repository, context, only_reads=True)
-        target = context.scratch / _TARGET
-        shutil.rmtree(target, ignore_errors=True)
         try:
-            snapshot = await restic.latest(host=self.policy, tag=f"policy={self.policy}")
-            if snapshot is None:
-                message = f"repository {restic.name} has no snapshot of {self.policy} yet: make a backup first"
-                return Result(outcome=Outcome.UNKNOWN, message=message)
-            age = max(0.0, (datetime.now(UTC) - snapshot.time).total_seconds())
-            begun = time.monotonic()
-            await restic.restore(snapshot, target)
-            fetched = time.monotonic()
-            seen = await self.examine(context, target, snapshot)
+            with vacated(context.scratch / _TARGET) as target:
+                snapshot = await restic.latest(host=self.policy, tag=f"policy={self.policy}")
+                if snapshot is None:
+                    message = f"repository {restic.name} has no snapshot of {self.policy} yet: make a backup first"
+                    return Result(outcome=Outcome.UNKNOWN, message=message)
+                age = max(0.0, (datetime.now(UTC) - snapshot.time).total_seconds())
+                begun = time.monotonic()
+                await restic.restore(snapshot, target)
+                fetched = time.monotonic()
+                seen = await self.examine(context, target, snapshot)
         except DamagedError as error:
-            return Result(outcome=Outcome.FAILED, message=str(error), findings=[self._damage()])
-        finally:
-            shutil.rmtree(target, ignore_errors=True)
+            finding = damage_finding(check_id="backup.restore", what=self.policy, remedy=_REMEDY)
+            return Result(outcome=Outcome.FAILED, message=str(error), findings=[finding])
         taken = seen.usable - begun
         metrics = {
             AGE_SECONDS: round(age, 1),
@@ -98,10 +99,8 @@ class RestoreTrial(Action):
             **seen.metrics,
         }
         if seen.findings:
-            first = seen.findings[0]
-            more = f" (and {len(seen.findings) - 1} more)" if len(seen.findings) > 1 else ""
-            what = f"snapshot {snapshot.name} is not what it should be: {first.object}: {first.recommendation}{more}"
-            return Result(outcome=Outcome.FAILED, message=what, findings=seen.findings, metrics=metrics)
+            message = unlike(snapshot, seen.findings)
+            return Result(outcome=Outcome.FAILED, message=message, findings=seen.findings, metrics=metrics)
         restored = f"snapshot {snapshot.name} restored in {taken:.1f}s, {format_duration(timedelta(seconds=age))} old"
         return Result(
             outcome=Outcome.OK,
@@ -110,14 +109,9 @@ class RestoreTrial(Action):
             facts={SNAPSHOT: snapshot.name, SNAPSHOT_TIME: snapshot.time.astimezone(UTC).isoformat()},
         )
 
-    def _damage(self) -> Finding:
-        return Finding(
-            check_id="backup.restore",
-            severity=Severity.CRITICAL,
-            object=self.policy,
-            observed=1,
-            threshold=1,
-            unit="",
-            recommendation="the newest backup cannot be restored: make a new one at once, copy the repository, then "
-            "repair it (restic repair)",
-        )
+
+def unlike(snapshot: Stored, findings: Sequence[Finding]) -> str:
+    """What is wrong with a snapshot that came back, in a sentence: the first finding, and how many there are more."""
+    first = findings[0]
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return f"snapshot {snapshot.name} is not what it should be: {first.object}: {first.recommendation}{more}"

@@ -68,7 +68,9 @@ def bench(
             argv = [sys.executable, "-m", "bench.logs", f"--step={name}", f"--volumes={directory}"]
             seen = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
             speed = gigabytes * GIGABYTE / MEGABYTE / seen["seconds"]
-            table.add_row(name, f"{seen['seconds']:.1f}", f"{speed:.0f}", f"{seen['memory']:.0f}", seen["said"])
+            row = [name, f"{seen['seconds']:.1f}", f"{speed:.0f}", f"{seen['memory']:.0f}", seen["said"]]
+            sys.stderr.write("  ".join(row) + "\n")
+            table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 

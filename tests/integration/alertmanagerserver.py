@@ -11,8 +11,8 @@ from typing import Any, Final
 import httpx
 
 from integration.certificate import Certificate
-from integration.loopback import free_port
 from integration.observability import Program, started
+from lab.port import free_port
 from upkeep.alertmanager.client import Alertmanager
 from upkeep.alertmanager.configuration import read_endpoints
 

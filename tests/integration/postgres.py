@@ -14,8 +14,8 @@ import psycopg
 from psycopg import sql
 
 from integration.certificate import Certificate
-from integration.loopback import free_port
 from lab import servers
+from lab.port import free_port
 
 PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of servers that live for one test session
 _SERVER_USER: Final = "nobody"

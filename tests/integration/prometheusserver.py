@@ -11,8 +11,8 @@ from typing import Any, Final
 import httpx
 
 from integration.certificate import Certificate
-from integration.loopback import free_port
 from integration.observability import Program, started
+from lab.port import free_port
 
 _READY: Final = "Server is ready to receive web requests"
 """It answers questions when it says this."""

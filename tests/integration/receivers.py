@@ -14,6 +14,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from lab.port import free_port
+
 
 @dataclass
 class Mailbox:
@@ -56,11 +58,8 @@ class Mailbox:
 @contextmanager
 def mailbox() -> Iterator[Mailbox]:
     """An SMTP server; it ends with the context."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    box = Mailbox(port)
-    controller = Controller(box, hostname="127.0.0.1", port=port)
+    box = Mailbox(free_port())
+    controller = Controller(box, hostname="127.0.0.1", port=box.port)
     controller.start()
     try:
         yield box

@@ -14,8 +14,8 @@ from typing import Any, Final
 import redis
 
 from integration.certificate import Certificate
-from integration.loopback import free_port
 from lab import servers
+from lab.port import free_port
 
 PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of servers that live for one test session
 _TEXT: Final[dict[str, Any]] = {"decode_responses": True, "encoding_errors": "surrogateescape"}
@@ -98,13 +98,18 @@ def running_replica(primary: RedisServer) -> Iterator[RedisServer]:
 
 
 @contextmanager
+def running_node(announced: str = "127.0.0.1", product: Product = Product.REDIS) -> Iterator[RedisServer]:
+    """A node of a cluster that knows no other and has no slots yet; it tells others to reach it where announced."""
+    own = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-announce-ip", announced]
+    with running_redis(None, *own, product=product) as node:
+        yield node
+
+
+@contextmanager
 def running_cluster(product: Product = Product.REDIS) -> Iterator[list[RedisServer]]:
     """Three primaries that share the slots of a cluster; sorted by port, the slots too."""
     with ExitStack() as stack:
-        servers = []
-        for _ in range(_CLUSTER_SIZE):
-            own = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-announce-ip", "127.0.0.1"]
-            servers.append(stack.enter_context(running_redis(None, *own, product=product)))
+        servers = [stack.enter_context(running_node(product=product)) for _ in range(_CLUSTER_SIZE)]
         servers.sort(key=lambda server: server.port)
         bounds = [number * _SLOTS // _CLUSTER_SIZE for number in range(_CLUSTER_SIZE + 1)]
         for server, first, end in zip(servers, bounds, bounds[1:], strict=False):

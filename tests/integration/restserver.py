@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from integration.certificate import Certificate
-from integration.loopback import free_port
+from lab.port import free_port
 
 USER: Final = "upkeep"
 PASSWORD: Final = "p%'a\"$/:x@ü#?"  # noqa: S105 - of servers that live for one test

@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpx
 
 from integration.certificate import Certificate
-from integration.loopback import free_port
+from lab.port import free_port
 from lab.s3 import versitygw
 
 ACCESS_KEY: Final = "upkeep-in-tests"

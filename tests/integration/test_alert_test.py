@@ -11,10 +11,10 @@ import pytest
 from integration.alertmanagerserver import AlertmanagerServer, running_alertmanager
 from integration.bench import Bench, eventually
 from integration.certificate import Certificate
-from integration.loopback import free_port
 from integration.observability import PASSWORD, USER
 from integration.receivers import Hook, hook
 from integration.test_http_check import always, response, serving
+from lab.port import free_port
 from upkeep.actions.alert.test import AlertTest
 from upkeep.actions.contract import Outcome, Severity
 

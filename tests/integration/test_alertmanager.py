@@ -10,8 +10,8 @@ import pytest
 
 from integration.alertmanagerserver import AlertmanagerServer, running_alertmanager
 from integration.certificate import Certificate
-from integration.loopback import free_port
 from integration.observability import PASSWORD, USER
+from lab.port import free_port
 from upkeep.alertmanager.client import Alertmanager, AlertmanagerError
 from upkeep.alertmanager.configuration import read_endpoints
 from upkeep.alertmanager.silence import end, keep

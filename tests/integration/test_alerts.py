@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from integration.alertmanagerserver import AlertmanagerServer, running_alertmanager
-from integration.loopback import free_port
+from lab.port import free_port
 from upkeep.cluster.cache import Key
 from upkeep.controller.alerts import PATIENCE, Alerts
 from upkeep.controller.queue import WorkQueue

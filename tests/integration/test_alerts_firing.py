@@ -9,10 +9,10 @@ import pytest
 
 from integration.bench import Bench, eventually
 from integration.certificate import Certificate
-from integration.loopback import free_port
 from integration.observability import PASSWORD, USER
 from integration.prometheusserver import PrometheusServer, running_prometheus
 from integration.test_http_check import always, response, serving
+from lab.port import free_port
 from upkeep.actions.alerts.firing import AlertsFiring
 from upkeep.actions.contract import Outcome, Severity
 

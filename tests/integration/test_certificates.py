@@ -10,7 +10,7 @@ import pytest
 
 from integration.bench import Bench, eventually
 from integration.issuer import Issuer, Pair
-from integration.loopback import free_port
+from lab.port import free_port
 from upkeep.actions.certificate.consistency import CertificateConsistency
 from upkeep.actions.certificate.expiry import CertificateExpiry
 from upkeep.actions.contract import Outcome, Severity

@@ -10,9 +10,9 @@ from typing import Any, Final
 import pytest
 
 from integration.bench import Bench, eventually
-from integration.loopback import free_port
 from integration.osvserver import JINJA, LODASH, MINIMIST, SAME_JINJA, UNGRADED, WITHDRAWN, Osv, serving_osv
 from integration.test_http_check import always, response, serving
+from lab.port import free_port
 from upkeep.actions.contract import Grade, Outcome, Severity
 from upkeep.actions.dependency.audit import DependencyAudit
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from integration.bench import Bench
 from integration.firestoreserver import PATH, Firestore, Object, done, error_of, serving_firestore
-from integration.loopback import free_port
+from lab.port import free_port
 from upkeep.actions.connections import Connection
 from upkeep.actions.contract import Outcome
 from upkeep.actions.firestore.export import FirestoreExport

@@ -10,7 +10,7 @@ import pytest
 
 from integration.bench import Bench
 from integration.certificate import Certificate
-from integration.loopback import free_port
+from lab.port import free_port
 from upkeep.actions.contract import Outcome, Severity
 from upkeep.actions.http.check import HttpCheck
 

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from integration.bench import Bench, eventually
-from integration.loopback import free_port
 from integration.test_http_check import always, response, self_signed, serving, slow
+from lab.port import free_port
 from upkeep.actions.contract import Outcome, Severity
 from upkeep.actions.http.headers import HttpHeaders, faults_of
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from integration.bench import Bench, eventually
 from integration.certificate import Certificate
-from integration.loopback import free_port
+from lab.port import free_port
 from upkeep.actions.contract import Outcome, Severity
 from upkeep.actions.http.warm import HttpWarm
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from integration.bench import Bench, eventually, powerless, small_volume
-from integration.loopback import free_port
 from integration.test_http_warm import open_shop
+from lab.port import free_port
 from upkeep.actions.contract import Outcome, Severity
 from upkeep.actions.logs.rotate import LogsRotate
 from upkeep.actions.logs.size import LogsSize

@@ -9,8 +9,8 @@ import pytest
 
 from integration.bench import Bench, eventually
 from integration.certificate import Certificate
-from integration.loopback import free_port
 from integration.postgres import Database, Postgres
+from lab.port import free_port
 from upkeep.actions.contract import Outcome
 from upkeep.actions.postgres.deadtuples import PostgresDeadTuples
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from integration.bench import Bench, eventually
-from integration.loopback import free_port
 from integration.postgres import Database, Postgres
+from lab.port import free_port
 from upkeep.actions.contract import Outcome
 from upkeep.actions.postgres.ready import PostgresReady
 

@@ -12,10 +12,10 @@ import yaml
 
 from integration.bench import Bench, eventually
 from integration.certificate import Certificate
-from integration.loopback import free_port
 from integration.observability import PASSWORD, USER
 from integration.prometheusserver import PrometheusServer, running_prometheus
 from integration.test_http_check import always, response, serving
+from lab.port import free_port
 from upkeep.actions.contract import Outcome, Severity
 from upkeep.actions.prometheus.query import PrometheusQuery
 from upkeep.actions.registry import find

@@ -7,8 +7,8 @@ import pytest
 
 from integration.bench import Bench
 from integration.certificate import Certificate
-from integration.loopback import free_port
 from integration.redisserver import RedisServer, running_redis
+from lab.port import free_port
 from upkeep.actions.contract import Outcome, Severity
 from upkeep.actions.redis.memory import RedisMemory
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from integration.bench import Bench, eventually
-from integration.loopback import free_port
-from integration.redisserver import RedisServer, running_redis, running_replica
+from integration.redisserver import RedisServer, running_node, running_redis, running_replica
 from upkeep.actions.contract import Action, Outcome, Severity
 from upkeep.actions.redis.info import RedisInfo
 from upkeep.actions.redis.ping import RedisPing
@@ -98,7 +97,7 @@ async def test_a_replica_without_its_primary_is_critical(bench: Bench) -> None:
 
 async def test_a_cluster_without_all_slots_is_critical(bench: Bench) -> None:
     # given a node of a cluster that nobody has given the slots to
-    with running_redis(None, "--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1") as lone:
+    with running_node() as lone:
         lone.command("CLUSTER", "ADDSLOTSRANGE", "0", "99")
         bench.connect_redis(lone)
         (finding,) = (await bench.report(PING)).findings
@@ -107,8 +106,7 @@ async def test_a_cluster_without_all_slots_is_critical(bench: Bench) -> None:
 
 
 async def test_a_node_of_a_cluster_that_cannot_be_reached_is_named(bench: Bench) -> None:
-    own = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-announce-ip", "127.0.0.3"]
-    with running_redis(None, *own) as hidden:
+    with running_node(announced="127.0.0.3") as hidden:
         bench.connect_redis(hidden)
         step = await bench.step(PING)
     assert step.outcome is Outcome.FAILED

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 
 from integration.bench import Bench
-from integration.loopback import free_port
 from integration.rotationworld import RotationWorld, rotation_world
+from lab.port import free_port
 from upkeep.actions.contract import Outcome, Severity
 from upkeep.actions.rotate.credential import RotateCredential
 from upkeep.actions.rotate.record import RECORD

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from integration.alertmanagerserver import AlertmanagerServer, running_alertmanager
-from integration.loopback import free_port
+from lab.port import free_port
 from upkeep.api.window.gating import AlertMatcher, SilenceState
 from upkeep.cluster.cache import Key
 from upkeep.controller.queue import WorkQueue

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from integration.bench import Bench, eventually
-from integration.loopback import free_port
 from integration.redisserver import RedisServer
+from lab.port import free_port
 from upkeep.actions.contract import Outcome, Severity
 from upkeep.actions.tcp.check import TcpCheck
 

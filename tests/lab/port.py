@@ -1,7 +1,8 @@
-"""Chooses the ports that the lab listens on: the same every time where they are free, others where not."""
+"""Chooses ports to listen on: the lab's are the same every time where they are free; any free one for a test."""
 
 from __future__ import annotations
 
+import random
 import socket
 from contextlib import ExitStack
 
@@ -23,6 +24,9 @@ PREFERRED = {
 }
 """Below the range that Linux hands out to outgoing connections, so that a choice is not overtaken."""
 
+_FREE = range(10_000, 26_000)
+"""Below the preferred ones, for the same reason."""
+
 
 def choose(preferred: dict[str, int]) -> dict[str, int]:
     """Return a free port for every name: the preferred one, or whichever the kernel gives.
@@ -39,3 +43,15 @@ def choose(preferred: dict[str, int]) -> dict[str, int]:
                 listener.bind(("", 0))
             chosen[name] = listener.getsockname()[1]
     return chosen
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody listens on, for a server that starts soon after."""
+    while True:
+        port = random.choice(_FREE)  # noqa: S311 - chance keeps tests side by side apart, it protects nothing
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port

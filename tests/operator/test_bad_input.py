@@ -9,9 +9,9 @@ import pytest
 
 from fakeapi.behaviours import Behaviour, Finish, ImagePullError
 from fakeapi.objects import Json
+from lab.port import free_port
 from replicas import runs, windows
 from replicas.probe import fetched
-from replicas.replica import free_port
 from replicas.stage import REPORT, TEAM, Stage, in_seconds, resource
 from replicas.story import occasions
 from upkeep.api.status import Trigger

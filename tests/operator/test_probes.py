@@ -8,9 +8,10 @@ from typing import Final
 
 import pytest
 
+from lab.port import free_port
 from replicas import runs
 from replicas.probe import fetched
-from replicas.replica import ROOT, free_port, operator_settings
+from replicas.replica import ROOT, operator_settings
 from replicas.stage import TEAM, Stage
 from upkeep.domain.instants import read_instant
 

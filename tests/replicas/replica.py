@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -176,11 +175,3 @@ def operator_settings(name: str, port: int) -> dict[str, str]:
         "UPKEEP_PORT": str(port),
         "UPKEEP_LOG_FORMAT": "text",
     }
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port

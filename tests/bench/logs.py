@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bench.usage import peak
 from lab.home import Home
 from upkeep.actions.connections import Connection
 from upkeep.actions.registry import find
@@ -87,8 +87,7 @@ async def figures(name: str, volumes: Path) -> dict[str, Any]:
     nothing = volumes / "nothing"
     report = await execute(order, credentials=nothing, scratch=nothing, volumes=volumes / "volumes")
     seconds = time.monotonic() - begun
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "memory": memory, "said": f"{report.outcome}: {report.steps[0].message}"}
+    return {"seconds": seconds, "memory": peak(), "said": f"{report.outcome}: {report.steps[0].message}"}
 
 
 def _fill(path: Path, size: int) -> None:

@@ -27,6 +27,15 @@ class Usage:
     memory: float
 
 
+def peak() -> float:
+    """The most resident memory that this process has had since its program began, in MiB.
+
+    What getrusage calls the peak may be that of the parent, from before the program began.
+    """
+    resident = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(resident[1]) / MIB if resident else 0.0
+
+
 def usage(pid: int) -> Usage:
     """Read it.
 

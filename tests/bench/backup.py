@@ -25,6 +25,7 @@ from integration.bench import Bench
 from integration.postgres import PASSWORD, running_postgres, startable_programs
 from lab.home import TREE
 from upkeep.actions import registry
+from upkeep.actions.backup.programs import ROOT_VARIABLE
 from upkeep.domain.order import ORDER_VARIABLE
 from upkeep.domain.report import RunReport
 
@@ -112,7 +113,8 @@ class Stage:
         """What a Pod does."""
         termination = self.bench.scratch / "termination-log"
         environment = {
-            "PATH": f"{self.programs}:{os.environ['PATH']}",
+            "PATH": os.environ["PATH"],
+            ROOT_VARIABLE: str(self.programs),
             "PYTHONPATH": str(TREE / "operator"),
             "PYTHONPYCACHEPREFIX": str(self.directory / "bytecode"),
             ORDER_VARIABLE: self.bench.order(action, seconds=PATIENCE).encode(),

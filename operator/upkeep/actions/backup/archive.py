@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import Field, ValidationError
 
 from upkeep.actions.backup.process import Finished, run
+from upkeep.actions.backup.programs import newest
 from upkeep.actions.contract import ActionError
 from upkeep.actions.fields import Model
 
@@ -30,6 +31,7 @@ _DIGEST_BYTES: Final = 16
 _ENTRY: Final = re.compile(r"^(?P<id>\d+); \d+ \d+ TABLE DATA (?P<label>.*)$", re.MULTILINE)
 _EXTENSION: Final = re.compile(r"^\d+; \d+ \d+ EXTENSION - (?P<name>\S+)", re.MULTILINE)
 _SERVER: Final = re.compile(r"^;\s+Dumped from database version: (?P<version>\d+)", re.MULTILINE)
+_WRITER: Final = re.compile(r"^;\s+Dumped by pg_dump version: (?P<version>\d+)", re.MULTILINE)
 _NEWER_FORMAT: Final = "unsupported version"
 
 
@@ -68,6 +70,7 @@ class Archive:
         tables: number of tables whose rows are in it.
         truncated: how many of them have a file that is cut off or missing.
         server: major version of the server that it came from.
+        writer: that of the pg_dump that wrote it; an older pg_restore may not understand it.
         extensions: names of the extensions that it needs.
         files: table, as pg_restore lists it (`schema name owner`) → the file with its rows.
     """
@@ -76,6 +79,7 @@ class Archive:
     tables: int
     truncated: int
     server: int
+    writer: int
     extensions: tuple[str, ...]
     files: Mapping[str, Path]
 
@@ -91,17 +95,18 @@ class Archive:
         Raises:
             ActionError: it cannot be read.
         """
-        finished = await run(["pg_restore", "--list", str(path)], environment={}, directory=scratch)
+        finished = await run([newest().path("pg_restore"), "--list", str(path)], environment={}, directory=scratch)
         if finished.code:
             raise ActionError(_unreadable(finished, of))
         entries = [(match["id"], match["label"].strip()) for match in _ENTRY.finditer(finished.output)]
         files = {label: path / f"{number}.dat" for number, label in entries}
-        server = _SERVER.search(finished.output)
+        server, writer = _SERVER.search(finished.output), _WRITER.search(finished.output)
         return cls(
             path=path,
             tables=len(entries),
             truncated=sum(not _whole(path / f"{number}.dat") for number, _ in entries),
             server=int(server["version"]) if server else 0,
+            writer=int(writer["version"]) if writer else 0,
             extensions=tuple(sorted({match["name"] for match in _EXTENSION.finditer(finished.output)})),
             files=files,
         )

@@ -3,7 +3,6 @@
 Uncompressed and one file a table, so that the repository can store what did not change only once.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Final
 from upkeep.actions.backup.archive import DATABASE, GLOBALS, Archive, Record, last_words, write_record
 from upkeep.actions.backup.libpq import libpq
 from upkeep.actions.backup.process import run
+from upkeep.actions.backup.programs import Programs
 from upkeep.actions.backup.scratch import directory_size, emptied
 from upkeep.actions.connections import PostgresTarget
 from upkeep.actions.contract import ActionError, Context
@@ -51,29 +51,18 @@ class Dumper:
     """The dump programs, pointed at one database.
 
     Attributes:
+        programs: of a version that is not older than the server.
         server: `host:port`, for messages.
         database: name of the database.
         environment: libpq's variables; they name the password file, not the password.
         scratch: writable directory.
     """
 
+    programs: Programs
     server: str
     database: str
     environment: Mapping[str, str]
     scratch: Path
-
-    async def client_version(self) -> int:
-        """Major version of pg_dump.
-
-        Raises:
-            ActionError: it is not installed or does not say.
-        """
-        finished = await run(["pg_dump", "--version"], environment={}, directory=self.scratch)
-        match = re.search(r"\(PostgreSQL\) (\d+)", finished.output)
-        if match is None:
-            msg = f"cannot tell the version of pg_dump from {finished.output!r}: use the image of this Upkeep version"
-            raise ActionError(msg)
-        return int(match[1])
 
     async def dump(self) -> None:
         """Write the database's dump.
@@ -84,7 +73,8 @@ class Dumper:
         directory = self.scratch / DIRECTORY / DATABASE
         arguments = ["--format=directory", "--compress=0", "--no-password", f"--file={directory}"]
         environment = {**self.environment, **ALWAYS_ALIKE}
-        finished = await run(["pg_dump", *arguments], environment=environment, directory=self.scratch)
+        command = [self.programs.path("pg_dump"), *arguments]
+        finished = await run(command, environment=environment, directory=self.scratch)
         if finished.code:
             what = last_words(finished)
             advice = next(
@@ -104,7 +94,8 @@ class Dumper:
             f"--file={self.scratch / DIRECTORY / GLOBALS}",
             f"--database={make_conninfo(dbname=self.database)}",
         ]
-        finished = await run(["pg_dumpall", *arguments], environment=self.environment, directory=self.scratch)
+        command = [self.programs.path("pg_dumpall"), *arguments]
+        finished = await run(command, environment=self.environment, directory=self.scratch)
         return last_words(finished) if finished.code else ""
 
     async def verify(self, *, encoding: str) -> Dump:
@@ -139,8 +130,8 @@ class Dumper:
 
 
 @contextmanager
-def dumper(context: Context, name: str) -> Iterator[Dumper]:
-    """A dumper for the connection; its dump is removed afterwards.
+def dumper(context: Context, name: str, programs: Programs) -> Iterator[Dumper]:
+    """A dumper for the connection, with these programs; its dump is removed afterwards.
 
     Raises:
         ActionError: no such connection or Secret.
@@ -148,6 +139,7 @@ def dumper(context: Context, name: str) -> Iterator[Dumper]:
     target = context.target(name, PostgresTarget)
     with emptied(context.scratch / DIRECTORY), libpq(context, name) as environment:
         yield Dumper(
+            programs=programs,
             server=f"{target.host}:{target.port}",
             database=target.database,
             environment=environment,

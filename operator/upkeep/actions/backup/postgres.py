@@ -7,8 +7,9 @@ import time
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from upkeep.actions.backup.dump import DIRECTORY, Dumper, dumper
+from upkeep.actions.backup.dump import DIRECTORY, dumper
 from upkeep.actions.backup.making import BackupMaking, creation
+from upkeep.actions.backup.programs import MissingProgramsError, Programs, programs_for
 from upkeep.actions.backup.restic import Restic
 from upkeep.actions.contract import ActionError, Context, Finding, Result, Severity
 from upkeep.actions.fields import LabelName
@@ -37,8 +38,8 @@ class BackupPostgres(BackupMaking):
             ActionError: any part of it failed; nothing was stored then, or restic says that it is not whole.
         """
         restic = Restic.of(self.repository, context)
-        with dumper(context, self.connection) as source:
-            encoding = await self._encoding(context, source)
+        encoding, programs = await self._source(context)
+        with dumper(context, self.connection, programs) as source:
             created = await restic.ensure()
             begun = time.monotonic()
             await source.dump()
@@ -70,19 +71,16 @@ class BackupPostgres(BackupMaking):
             findings=[_globals_finding(source.database, missing_globals)] if missing_globals else [],
         )
 
-    async def _encoding(self, context: Context, source: Dumper) -> str:
-        """The encoding of the database; refuses a server that this image's programs are too old for."""
+    async def _source(self, context: Context) -> tuple[str, Programs]:
+        """The encoding of the database, and the programs for its server; refuses one that they are all too old for."""
         async with session(context, self.connection) as opened:
-            server = opened.version.major
+            server, major = opened.server, opened.version.major
             encoding = opened.connection.info.parameter_status("server_encoding")
-        client = await source.client_version()
-        if server > client:
-            msg = (
-                f"PostgreSQL {source.server} is version {server}, but pg_dump of this image is {client} and cannot "
-                "dump a newer server: use an image with newer client programs"
-            )
-            raise ActionError(msg)
-        return encoding or "UTF8"
+        try:
+            return encoding or "UTF8", programs_for(major)
+        except MissingProgramsError as error:
+            msg = f"PostgreSQL {server} is version {major} and cannot be dumped: {error}"
+            raise MissingProgramsError(msg) from error
 
 
 def _globals_finding(database: str, reason: str) -> Finding:

@@ -22,6 +22,7 @@ from upkeep.actions.backup.expectation import ValidationQuery
 from upkeep.actions.backup.libpq import libpq
 from upkeep.actions.backup.origin import Origin
 from upkeep.actions.backup.process import run
+from upkeep.actions.backup.programs import programs_for
 from upkeep.actions.backup.replacement import Replacement, replacement
 from upkeep.actions.backup.restic import Restic
 from upkeep.actions.backup.scratch import vacated
@@ -296,7 +297,8 @@ class _Course:
         arguments += [] if self.step.owners else ["--no-owner", "--no-privileges"]
         beside = make_conninfo(dbname=self.plan.beside)
         with libpq(self.place, self.step.connection) as environment:
-            command = ["pg_restore", *arguments, "--dbname", beside, str(archive.path)]
+            program = programs_for(archive.writer).path("pg_restore")
+            command = [program, *arguments, "--dbname", beside, str(archive.path)]
             finished = await run(command, environment=environment, directory=self.place.scratch)
         if finished.code:
             what = f"pg_restore of {record.database} failed: {last_words(finished)}"

@@ -18,6 +18,7 @@ from upkeep.actions.backup.damage import DamagedError
 from upkeep.actions.backup.dump import ALWAYS_ALIKE, DIRECTORY
 from upkeep.actions.backup.expectation import ValidationQuery
 from upkeep.actions.backup.process import Finished, run
+from upkeep.actions.backup.programs import MissingProgramsError, Programs, programs_for
 from upkeep.actions.backup.scratch import vacated
 from upkeep.actions.backup.snapshot import Stored
 from upkeep.actions.backup.throwaway import READER, Throwaway, throwaway
@@ -64,8 +65,10 @@ class BackupRestoreTest(RestoreTrial):
 
     async def examine(self, context: Context, directory: Path, snapshot: Stored) -> Examination:
         """Load the dump into a throw-away server, compare, ask."""
-        async with throwaway(context.scratch) as server:
-            record = await self._load(context, server, directory / DIRECTORY)
+        record, archive = await self._looked_over(context, directory / DIRECTORY)
+        programs = _programs(record, archive)
+        async with throwaway(programs, context.scratch) as server:
+            await self._load(context, server, record, archive)
             loaded = time.monotonic()
             seen = await self._validate(server, record, snapshot)
             if self.full:
@@ -82,8 +85,8 @@ class BackupRestoreTest(RestoreTrial):
             metrics={"tables": len(record.rows), "rows": rows, "queries": queries},
         )
 
-    async def _load(self, context: Context, server: Throwaway, directory: Path) -> Record:
-        """Load the dump into the server; says what was dumped."""
+    async def _looked_over(self, context: Context, directory: Path) -> tuple[Record, Archive]:
+        """What was dumped, and the dump, of which nothing may be missing."""
         record = read_record(directory)
         archive = await Archive.read(directory / DATABASE, of=record.database, scratch=context.scratch)
         if archive.truncated or archive.tables < len(record.rows):
@@ -91,25 +94,23 @@ class BackupRestoreTest(RestoreTrial):
             whole = f"{lost} of {len(record.rows)} tables are cut off or missing"
             msg = f"the dump of {record.database} is incomplete: {whole}: make a new backup at once"
             raise DamagedError(msg)
-        if archive.server > server.version:
-            msg = (
-                f"the dump of {record.database} is of PostgreSQL {archive.server}, but the server in this image is "
-                f"{server.version} and cannot take it: use an image with a newer server"
-            )
-            raise ActionError(msg)
-        roles = _roles(directory / GLOBALS)
+        return record, archive
+
+    async def _load(self, context: Context, server: Throwaway, record: Record, archive: Archive) -> None:
+        """Load the dump into the server."""
+        roles = _roles(archive.path.with_name(GLOBALS))
         await server.prepare(record.database, encoding=record.encoding, roles=roles)
         await _refuse_missing_extensions(server, archive, record)
-        arguments = ["--exit-on-error", "--no-tablespaces", "--no-publications", "--no-subscriptions"]
+        arguments = ["--no-password", "--exit-on-error", "--no-tablespaces", "--no-publications", "--no-subscriptions"]
         arguments += [] if roles else ["--no-owner", "--no-privileges"]
+        command = [server.programs.path("pg_restore"), *arguments, "--dbname", _conninfo(record.database)]
         finished = await run(
-            ["pg_restore", *arguments, "--no-password", "--dbname", _conninfo(record.database), str(archive.path)],
+            [*command, str(archive.path)],
             environment=server.environment,
             directory=context.scratch,
         )
         if finished.code:
             raise _refused(finished, record.database)
-        return record
 
     async def _validate(self, server: Throwaway, record: Record, snapshot: Stored) -> Seen:
         async with server.connected(record.database) as connection:
@@ -134,9 +135,9 @@ class BackupRestoreTest(RestoreTrial):
             raise UncheckableError(msg)
         refused = await server.apply(_statements(directory / GLOBALS))
         with vacated(context.scratch / _AGAIN) as again:
-            command = ["pg_dump", "--format=directory", "--compress=0", "--data-only", "--no-password"]
+            arguments = ["--format=directory", "--compress=0", "--data-only", "--no-password", f"--file={again}"]
             finished = await run(
-                [*command, f"--file={again}", f"--dbname={_conninfo(record.database)}"],
+                [server.programs.path("pg_dump"), *arguments, f"--dbname={_conninfo(record.database)}"],
                 environment={**server.environment, **ALWAYS_ALIKE},
                 directory=context.scratch,
             )
@@ -149,6 +150,15 @@ class BackupRestoreTest(RestoreTrial):
         async with server.connected(record.database) as connection:
             differences = await compare(connection, record, dumped.digests)
         return [*(_unlike(record.database, each) for each in refused), *differences]
+
+
+def _programs(record: Record, archive: Archive) -> Programs:
+    """Those of a server that can take the dump."""
+    try:
+        return programs_for(max(archive.server, archive.writer))
+    except MissingProgramsError as error:
+        msg = f"the dump of {record.database} is of PostgreSQL {archive.server} and cannot be restored here: {error}"
+        raise MissingProgramsError(msg) from error
 
 
 def _unlike(database: str, complaint: str) -> Finding:

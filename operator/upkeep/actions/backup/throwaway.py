@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from upkeep.actions.backup.process import run, serving
+from upkeep.actions.backup.programs import Programs
 from upkeep.actions.contract import ActionError
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ READER: Final = "upkeep_reader"
 
 _DIRECTORY: Final = "throwaway"
 _LOG: Final = "throwaway.log"
-_INSTALLED: Final = "/usr/lib/postgresql"
 _START_SECONDS: Final = 60.0
 _LOOK_AGAIN_SECONDS: Final = 0.05
 _SETTINGS: Final = (
@@ -46,7 +46,6 @@ _SETTINGS: Final = (
     "max_connections=20",
     "logging_collector=off",
 )
-_VERSIONS_PER_MAJOR: Final = 10_000
 _UNICODE: Final = "UTF8"
 
 
@@ -56,11 +55,11 @@ class Throwaway:
 
     Attributes:
         socket: directory of its socket.
-        version: its major version.
+        programs: those of its version.
     """
 
     socket: Path
-    version: int
+    programs: Programs
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -104,7 +103,7 @@ class Throwaway:
             try:
                 await connection.execute(sql.SQL(make).format(name, encoding, locale))
             except psycopg.Error as error:
-                msg = f"the throw-away PostgreSQL {self.version} cannot hold a database like {database}: {error}"
+                msg = f"the throw-away PostgreSQL {self.programs.major} cannot hold a database like {database}: {error}"
                 raise ActionError(msg) from error
 
     async def apply(self, statements: Iterable[str]) -> list[str]:
@@ -122,42 +121,29 @@ class Throwaway:
 
 
 @asynccontextmanager
-async def throwaway(scratch: Path) -> AsyncIterator[Throwaway]:
-    """A server for as long as the block.
+async def throwaway(programs: Programs, scratch: Path) -> AsyncIterator[Throwaway]:
+    """A server of the version of these programs, for as long as the block.
 
     Raises:
-        ActionError: this image has no server, or it does not start.
+        ActionError: it does not start.
     """
-    programs = _programs()
     data, log = scratch / _DIRECTORY, scratch / _LOG
     shutil.rmtree(data, ignore_errors=True)
     try:
         await _initialise(programs, data, scratch)
         settings = [f"-c{setting}" for setting in (*_SETTINGS, f"unix_socket_directories={data}")]
-        command = [str(programs / "postgres"), f"-D{data}", *settings]
+        command = [programs.path("postgres"), f"-D{data}", *settings]
         async with serving(command, environment={}, directory=scratch, log=log, stop=signal.SIGQUIT) as process:
-            version = await _started(process, data, log)
-            yield Throwaway(socket=data, version=version)
+            await _started(process, data, log)
+            yield Throwaway(socket=data, programs=programs)
     finally:
         shutil.rmtree(data, ignore_errors=True)
         log.unlink(missing_ok=True)
 
 
-def _programs() -> Path:
-    """Where the server's programs are: Debian keeps them out of PATH."""
-    found = shutil.which("initdb")
-    if found:
-        return Path(found).parent
-    installed = sorted(Path(_INSTALLED).glob("*/bin/initdb"), key=lambda path: path.parts[-3].zfill(3))
-    if not installed:
-        msg = "there is no PostgreSQL server in this image to restore into: use the image of this Upkeep version"
-        raise ActionError(msg)
-    return installed[-1].parent
-
-
-async def _initialise(programs: Path, data: Path, scratch: Path) -> None:
+async def _initialise(programs: Programs, data: Path, scratch: Path) -> None:
     command = [
-        str(programs / "initdb"),
+        programs.path("initdb"),
         f"--pgdata={data}",
         f"--username={SUPERUSER}",
         "--auth=trust",
@@ -172,8 +158,8 @@ async def _initialise(programs: Path, data: Path, scratch: Path) -> None:
         raise ActionError(msg)
 
 
-async def _started(process: Process, socket: Path, log: Path) -> int:
-    """Wait until it answers; returns its major version."""
+async def _started(process: Process, socket: Path, log: Path) -> None:
+    """Wait until it answers."""
     import psycopg  # noqa: PLC0415 - a driver is loaded only when an action runs
 
     what = "it did not answer in time"
@@ -185,9 +171,8 @@ async def _started(process: Process, socket: Path, log: Path) -> int:
                 except psycopg.OperationalError:
                     await asyncio.sleep(_LOOK_AGAIN_SECONDS)
                     continue
-                version = connection.info.server_version // _VERSIONS_PER_MAJOR
                 await connection.close()
-                return version
+                return
         what = _last_line(log)
     msg = f"the throw-away PostgreSQL does not start: {what}: look into the log of the Pod, and at its memory limit"
     raise ActionError(msg)

@@ -196,6 +196,7 @@ REFUSED_BY_THE_MODELS: Final = {
     "requires-nothing",
     "backup-of-nothing",
     "backup-read-subset",
+    "backup-excludes-from-nothing",
     "backup-schedule-named-restore-test",
     "backup-schedule-named-full-restore",
     "full-restore-of-a-redis",

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
-from upkeep.actions.backup.expectation import ValidationQuery
+from upkeep.actions.backup.expectation import RestoredQuery
 from upkeep.actions.backup.filestest import ExpectedFiles
 from upkeep.actions.backup.rate import Rate
 from upkeep.actions.backup.redistest import ExpectedKeys
@@ -148,7 +148,7 @@ class RestoreTest(Model):
 
     schedule: CronExpression
     """When, as a cron expression of five fields in the policy's timeZone."""
-    queries: Annotated[list[ValidationQuery], Field(max_length=32, json_schema_extra=BY_NAME), UNIQUE] = Field(
+    queries: Annotated[list[RestoredQuery], Field(max_length=32, json_schema_extra=BY_NAME), UNIQUE] = Field(
         default_factory=list
     )
     """What is asked of the restored database, beside the number of rows of every table, which is always compared."""
@@ -177,7 +177,7 @@ class FullRestore(Model):
 
     schedule: CronExpression
     """When, as a cron expression of five fields in the policy's timeZone."""
-    queries: Annotated[list[ValidationQuery], Field(max_length=32, json_schema_extra=BY_NAME), UNIQUE] = Field(
+    queries: Annotated[list[RestoredQuery], Field(max_length=32, json_schema_extra=BY_NAME), UNIQUE] = Field(
         default_factory=list
     )
     """What is asked of the restored database besides."""

@@ -1,17 +1,47 @@
 """What a BackupPolicy can back up."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from upkeep.actions.backup.databases import EXCLUDED_FROM_SOME, DatabasePattern, Jobs
 from upkeep.actions.backup.files import PATH_PATTERN
 from upkeep.actions.backup.objects import ObjectKind
 from upkeep.actions.connections import PostgresTarget, RedisTarget
-from upkeep.actions.fields import Model, ObjectName, OneOf
+from upkeep.actions.fields import Model, ObjectName, OneOf, Rule
 from upkeep.api.container import CustomJob
 
 RelativePath = Annotated[str, Field(min_length=1, max_length=512, pattern=PATH_PATTERN)]
+
+
+class PostgresSource(PostgresTarget):
+    """Databases of a PostgreSQL server, dumped by pg_dump; roles and tablespaces besides."""
+
+    databases: Annotated[list[DatabasePattern], Field(min_length=1, max_length=64)] | None = None
+    """The databases, by name or by pattern (`*`, `?`), for example `tenant_*`; `*` alone is every database that is no
+    template. What is named has to be there. Left out: `database`."""
+    exclude_databases: Annotated[list[DatabasePattern], Field(max_length=64)] | None = None
+    """Names and patterns of those among them that are left out."""
+    jobs: Jobs = 1
+    """How many tables are dumped, and loaded by restore tests, at a time. More than one: as many connections to the
+    server, and one more."""
+
+    @classmethod
+    def rules(cls) -> Sequence[Rule]:
+        """Only of what was chosen something can be left out."""
+        return (EXCLUDED_FROM_SOME,)
+
+    @model_validator(mode="after")
+    def _excludes_from_some(self) -> Self:
+        if self.exclude_databases is not None and self.databases is None:
+            raise ValueError(EXCLUDED_FROM_SOME["message"])
+        return self
+
+    @property
+    def target(self) -> PostgresTarget:
+        """The server, and the database to connect to."""
+        return PostgresTarget.model_validate({name: getattr(self, name) for name in PostgresTarget.model_fields})
 
 
 class FilesSource(Model):
@@ -52,8 +82,8 @@ class CommandSource(CustomJob):
 class BackupSource(OneOf):
     """What is backed up; exactly one source."""
 
-    postgres: PostgresTarget | None = None
-    """A PostgreSQL database, dumped by pg_dump."""
+    postgres: PostgresSource | None = None
+    """A PostgreSQL database, or several of one server."""
     redis: RedisTarget | None = None
     """A Redis or Valkey server, all its databases, as an RDB; of a replica, where one keeps up."""
     files: FilesSource | None = None

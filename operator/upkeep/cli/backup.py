@@ -95,6 +95,7 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--snapshot", default=LATEST, help="latest (the default), latestVerified, or the id of one")
     which.add_argument("--before", help="the newest one made before this time, for example 2026-12-01T02:00:00Z")
     parser.add_argument("--database", help="database to restore into; else that of the source")
+    parser.add_argument("--source-database", help="database of the backup, where that has several")
     parser.add_argument("--confirm", help="its name once more: without, one that has anything in it is not replaced")
     parser.add_argument("--drop-old", action="store_true", help="drop the database that was replaced")
     parser.add_argument("--no-owners", action="store_true", help="without owners and privileges")
@@ -220,7 +221,7 @@ def restoring(policy: Object, chosen: argparse.Namespace) -> Object:
     if source is None:
         msg = f"BackupPolicy {chosen.policy!r} is not of PostgreSQL: only that can be restored by a task"
         raise BackupError(msg)
-    target = source.model_dump(mode="json", by_alias=True, exclude_none=True)
+    target = source.target.model_dump(mode="json", by_alias=True, exclude_none=True)
     changes = {"host": chosen.host, "port": chosen.port, "secretRef": chosen.secret and {"name": chosen.secret}}
     target |= {key: value for key, value in changes.items() if value}
     step = {
@@ -229,6 +230,7 @@ def restoring(policy: Object, chosen: argparse.Namespace) -> Object:
         "snapshot": None if chosen.before else chosen.snapshot,
         "before": chosen.before,
         "database": chosen.database,
+        "sourceDatabase": chosen.source_database,
         "confirm": chosen.confirm,
         "keepOld": False if chosen.drop_old else None,
         "owners": False if chosen.no_owners else None,

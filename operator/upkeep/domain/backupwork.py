@@ -99,7 +99,7 @@ def _with_source(work: Work, source: BackupSource) -> Work:
 def _connection(source: BackupSource) -> Connection:
     if source.redis:
         return Connection(name=SOURCE, redis=source.redis)
-    return Connection(name=SOURCE, postgres=source.postgres)
+    return Connection(name=SOURCE, postgres=source.postgres.target if source.postgres else None)
 
 
 def _test(spec: BackupSpec, schedule: str) -> RestoreTest | FullRestore | None:
@@ -159,21 +159,30 @@ def _backup(source: BackupSource, making: _Making) -> Action:
         return BackupFiles(root=OUTPUT_DIRECTORY, origin=f"what the command left in ${OUTPUT_VARIABLE}", **making)
     if source.objects:
         return BackupObjects(kinds=source.objects.kinds, **making)
-    backup = BackupRedis if source.redis else BackupPostgres
-    return backup(connection=SOURCE, **making)
+    if source.postgres is None:
+        return BackupRedis(connection=SOURCE, **making)
+    return BackupPostgres(
+        connection=SOURCE,
+        databases=source.postgres.databases or [],
+        exclude_databases=source.postgres.exclude_databases or [],
+        jobs=source.postgres.jobs,
+        **making,
+    )
 
 
 def _trial(source: BackupSource, test: RestoreTest | FullRestore, repository: Repository, policy: str) -> Action:
-    if isinstance(test, FullRestore):
-        queries, timeout = test.queries, test.query_timeout
-        return BackupRestoreTest(
-            repository=repository, policy=policy, queries=queries, query_timeout=timeout, full=True
-        )
-    if source.redis:
+    if source.redis and isinstance(test, RestoreTest):
         return BackupRedisTest(repository=repository, policy=policy, keys=test.keys)
     if source.objects:
         return BackupObjectsTest(repository=repository, policy=policy, kinds=source.objects.kinds)
-    if source.files or source.command:
+    if isinstance(test, RestoreTest) and (source.files or source.command):
         return BackupFilesTest(repository=repository, policy=policy, files=test.files)
-    queries, timeout = test.queries, test.query_timeout
-    return BackupRestoreTest(repository=repository, policy=policy, queries=queries, query_timeout=timeout)
+    return BackupRestoreTest(
+        repository=repository,
+        policy=policy,
+        queries=test.queries,
+        query_timeout=test.query_timeout,
+        database=source.postgres.database if source.postgres else None,
+        jobs=source.postgres.jobs if source.postgres else 1,
+        full=isinstance(test, FullRestore),
+    )

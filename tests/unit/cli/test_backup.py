@@ -74,9 +74,12 @@ def test_a_restore_goes_where_the_backup_came_from_unless_it_is_told_otherwise()
 
 
 def test_all_of_it_can_be_said() -> None:
+    source = {"postgres": {**SPEC["source"]["postgres"], "databases": ["*"], "jobs": 2}}
     task = asked(
         *("--before", "2026-03-02T00:00:00Z", "--database=-odd", "--secret", "admin", "--host", "other"),
         *("--port", "5433", "--drop-old", "--no-owners", "--name", "again", "--timeout", "30m"),
+        *("--source-database", "tenant_a"),
+        of=resource("BackupPolicy", {**SPEC, "source": source}, created=at("00:00"), name="shop-db"),
     )
 
     assert task["metadata"]["name"] == "again"
@@ -93,6 +96,7 @@ def test_all_of_it_can_be_said() -> None:
         "policy": "shop-db",
         "before": "2026-03-02T00:00:00Z",
         "database": "-odd",
+        "sourceDatabase": "tenant_a",
         "keepOld": False,
         "owners": False,
     }

@@ -17,6 +17,8 @@ REDIS: Final = {"host": "cache", "secretRef": {"name": "cache"}}
 FILES: Final = {"claimName": "uploads", "paths": ["pictures"], "exclude": ["*.tmp"], "runAsUser": 1000}
 OBJECTS: Final = {"kinds": [{"apiVersion": "v1", "kind": "ConfigMap"}], "serviceAccountName": "reader"}
 COMMAND: Final = {"image": "localhost/tool", "command": ["export"], "runAsUser": 2000}
+POSTGRES: Final = {"host": "db", "database": "shop", "secretRef": {"name": "db"}}
+SEVERAL: Final = {"databases": ["shop", "tenant_*"], "excludeDatabases": ["tenant_old"], "jobs": 4}
 TEST: Final = {"schedule": "0 5 * * *", "memory": "3Gi", "scratchSize": "4Gi"}
 
 
@@ -94,6 +96,41 @@ def test_what_is_expected_reaches_the_test() -> None:
 
     assert step(work({"redis": REDIS}, "restore-test", keys=[key]))[1]["keys"] == [key]
     assert step(work({"command": COMMAND}, "restore-test", files=[file]))[1]["files"] == [file]
+
+
+def test_all_databases_of_a_server_reach_what_dumps_and_what_proves_them() -> None:
+    source, query = {"postgres": {**POSTGRES, **SEVERAL}}, {"name": "q", "query": "SELECT 1", "min": 1}
+
+    backup, (_, test) = work(source), step(work(source, "restore-test", queries=[{**query, "database": "tenant_a"}]))
+
+    assert SEVERAL.items() <= step(backup)[1].items()
+    assert isinstance(backup.content, RunOrder)
+    (connection,) = backup.content.connections
+    assert connection.model_dump(by_alias=True, exclude_defaults=True) == {"name": "source", "postgres": POSTGRES}
+    assert (test["database"], test["jobs"], test["queries"][0]["database"]) == ("shop", 4, "tenant_a")
+
+
+def test_what_names_no_databases_backs_up_the_one_of_its_connection() -> None:
+    _, backup = step(work({"postgres": POSTGRES}))
+
+    assert (backup["databases"], backup["excludeDatabases"], backup["jobs"]) == ([], [], 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"excludeDatabases": ["a"]}, "excludeDatabases leaves some of `databases` out"),
+        ({"databases": []}, "at least 1 item"),
+        ({"databases": [""]}, "at least 1 character"),
+        ({"databases": ["a" * 64]}, "at most 63 characters"),
+        ({"databases": ["a"] * 65}, "at most 64 items"),
+        ({"jobs": 0}, "greater than or equal to 1"),
+        ({"jobs": 9}, "less than or equal to 8"),
+    ],
+)
+def test_databases_that_cannot_be_chosen_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        spec({"postgres": {**POSTGRES, **changes}})
 
 
 @pytest.mark.parametrize(

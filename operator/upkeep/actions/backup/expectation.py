@@ -91,6 +91,13 @@ class ValidationQuery(OneOf):
         )
 
 
+class RestoredQuery(ValidationQuery):
+    """A query on one of the databases that were restored."""
+
+    database: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """Database that is asked, where the backup has several. Left out: that of the source's `database`."""
+
+
 def _moment(value: str | None) -> datetime | None:
     """The instant; one without a zone is in UTC, and a date is its beginning."""
     try:

@@ -4,13 +4,19 @@ It must never report success for a dump that is empty, cut off, implausibly smal
 """
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from upkeep.actions.backup.dump import DIRECTORY, dumper
+from pydantic import Field
+
+from upkeep.actions.backup.databases import DatabasePattern, Jobs, SourceDatabase, chosen
+from upkeep.actions.backup.dump import DIRECTORY, Dump, Dumper, dumper
+from upkeep.actions.backup.layout import write_list
 from upkeep.actions.backup.making import BackupMaking, creation
 from upkeep.actions.backup.programs import MissingProgramsError, Programs, programs_for
 from upkeep.actions.backup.restic import Restic
+from upkeep.actions.backup.scratch import directory_size
 from upkeep.actions.contract import ActionError, Context, Finding, Result, Severity
 from upkeep.actions.fields import LabelName
 from upkeep.actions.postgres.session import session
@@ -18,11 +24,13 @@ from upkeep.actions.text import several
 
 
 class BackupPostgres(BackupMaking):
-    """Dumps a PostgreSQL database and stores the dump in a restic repository.
+    """Dumps PostgreSQL databases and stores the dumps in a restic repository.
 
-    Locks: only what SELECT takes (AccessShareLock), on all tables for as long as the dump takes; changes of their
-    structure wait. Privileges: `GRANT pg_read_all_data TO upkeep`; with row-level security also BYPASSRLS.
-    Roles and tablespaces are dumped too, without the passwords of roles.
+    Locks: only what SELECT takes (AccessShareLock), on all tables of a database for as long as its dump takes; changes
+    of their structure wait. Databases are dumped one after the other, each as it is at its own moment, over one
+    connection more than `jobs` where those are several. Privileges: `GRANT pg_read_all_data TO upkeep`; with row-level
+    security also BYPASSRLS; CONNECT on each database. Roles and tablespaces are dumped too, without the passwords of
+    roles.
     """
 
     action_name: ClassVar[str] = "backupPostgres"
@@ -30,6 +38,12 @@ class BackupPostgres(BackupMaking):
 
     connection: LabelName
     """Name of a PostgreSQL connection."""
+    databases: Annotated[list[DatabasePattern], Field(max_length=64)] = Field(default_factory=list)
+    """Names and patterns of the databases. None: that of the connection."""
+    exclude_databases: Annotated[list[DatabasePattern], Field(max_length=64)] = Field(default_factory=list)
+    """Names and patterns of those among them that are left out."""
+    jobs: Jobs = 1
+    """How many tables are dumped at a time."""
 
     async def run(self, context: Context) -> Result:
         """Dump, verify, store.
@@ -38,21 +52,22 @@ class BackupPostgres(BackupMaking):
             ActionError: any part of it failed; nothing was stored then, or restic says that it is not whole.
         """
         restic = Restic.of(self.repository, context)
-        encoding, programs = await self._source(context)
-        with dumper(context, self.connection, programs) as source:
+        selected, programs = await self._source(context)
+        with dumper(context, self.connection, programs, jobs=self.jobs) as source:
             created = await restic.ensure()
             begun = time.monotonic()
-            await source.dump()
+            dumps = await self._dumps(source, selected)
             missing_globals = await source.dump_globals()
-            dump = await source.verify(encoding=encoding)
-            if refusal := self.refusal(dump.bytes, of=source.database):
+            tables, size = sum(dump.tables for dump in dumps), directory_size(source.directory)
+            subject = source.server if self.databases else source.database
+            if refusal := self.refusal(size, of=subject):
                 return refusal
             dumped, moment = time.monotonic(), datetime.now(UTC)
             snapshot = await restic.backup(DIRECTORY, host=self.policy, tags=self.tags)
             stored = time.monotonic()
-        if snapshot.bytes < dump.bytes:
+        if snapshot.bytes < size:
             msg = (
-                f"snapshot {snapshot.identifier} in repository {restic.name} has {snapshot.bytes} of {dump.bytes} "
+                f"snapshot {snapshot.identifier} in repository {restic.name} has {snapshot.bytes} of {size} "
                 "bytes: it is not whole, run the backup again"
             )
             raise ActionError(msg)
@@ -60,24 +75,48 @@ class BackupPostgres(BackupMaking):
             restic,
             snapshot,
             moment,
-            parts=[several(dump.tables, "table")],
+            parts=[*([several(len(dumps), "database")] if self.databases else []), several(tables, "table")],
             remarks=[*creation(created=created), *(["without roles and tablespaces"] if missing_globals else [])],
             metrics={
-                "tables": dump.tables,
-                "rows": dump.rows,
+                "databases": len(dumps),
+                "tables": tables,
+                "rows": sum(dump.rows for dump in dumps),
                 "dump_seconds": round(dumped - begun, 3),
                 "store_seconds": round(stored - dumped, 3),
             },
-            findings=[_globals_finding(source.database, missing_globals)] if missing_globals else [],
+            findings=[_globals_finding(subject, missing_globals)] if missing_globals else [],
         )
 
-    async def _source(self, context: Context) -> tuple[str, Programs]:
-        """The encoding of the database, and the programs for its server; refuses one that they are all too old for."""
+    async def _dumps(self, source: Dumper, selected: Sequence[SourceDatabase]) -> Sequence[Dump]:
+        """Dump one database after the other, and look each dump over."""
+        if not self.databases:
+            await source.dump()
+            return [await source.verify(encoding=selected[0].encoding)]
+        dumps = []
+        for each in selected:
+            dumping = source.another(each.name)
+            await dumping.dump()
+            dumps.append(await dumping.verify(encoding=each.encoding, may_be_empty=not each.named))
+        if not any(dump.tables for dump in dumps):
+            msg = (
+                f"the backup of PostgreSQL {source.server} is empty: none of {several(len(dumps), 'database')} has "
+                "tables; check `databases` of the source"
+            )
+            raise ActionError(msg)
+        write_list(source.directory, (each.name for each in selected))
+        return dumps
+
+    async def _source(self, context: Context) -> tuple[Sequence[SourceDatabase], Programs]:
+        """What is to be dumped, and the programs for its server; refuses one that they are all too old for."""
         async with session(context, self.connection) as opened:
             server, major = opened.server, opened.version.major
-            encoding = opened.connection.info.parameter_status("server_encoding")
+            if self.databases:
+                selected = await chosen(opened, self.databases, self.exclude_databases)
+            else:
+                encoding = opened.connection.info.parameter_status("server_encoding") or "UTF8"
+                selected = [SourceDatabase(name=opened.database, encoding=encoding)]
         try:
-            return encoding or "UTF8", programs_for(major)
+            return selected, programs_for(major)
         except MissingProgramsError as error:
             msg = f"PostgreSQL {server} is version {major} and cannot be dumped: {error}"
             raise MissingProgramsError(msg) from error

@@ -15,10 +15,11 @@ from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import AwareDatetime, Field, WithJsonSchema, model_validator
 
-from upkeep.actions.backup.archive import DATABASE, Archive, Record, last_words, read_record
+from upkeep.actions.backup.archive import DATABASE, Archive, Record, last_words
 from upkeep.actions.backup.damage import DamagedError, damage_finding
 from upkeep.actions.backup.dump import DIRECTORY
 from upkeep.actions.backup.expectation import ValidationQuery
+from upkeep.actions.backup.layout import Kept, kept, meant
 from upkeep.actions.backup.libpq import libpq
 from upkeep.actions.backup.origin import Origin
 from upkeep.actions.backup.process import run
@@ -101,6 +102,8 @@ class BackupRestore(Action):
     """The newest backup that was made before this time, for example 2026-12-01T02:00:00Z."""
     database: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """Database to restore into. Left out: that of the connection."""
+    source_database: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """Database of the backup, where that has several. Left out: the one with that name, or with the connection's."""
     confirm: Annotated[str, Field(max_length=63)] | None = None
     """Name of the database once more: without it, one that has anything in it is not replaced."""
     keep_old: bool = True
@@ -132,7 +135,8 @@ class BackupRestore(Action):
             ActionError: it could not be restored; the database in service is as it was.
         """
         origin = context.origin(self.policy)
-        name = self.database or context.target(self.connection, PostgresTarget).database
+        connected = context.target(self.connection, PostgresTarget).database
+        name = self.database or connected
         reading = replace(context, credentials=context.credentials / origin.credentials)
         restic = Restic.of(origin.repository, reading, only_reads=True)
         try:
@@ -142,7 +146,8 @@ class BackupRestore(Action):
                 await self._demand_consent(context, opened, name)
                 plan = await replacement(opened, name)
                 snapshot = await self._chosen(restic, origin)
-                return await self._restored(_Course(step=self, place=place, plan=plan), restic, snapshot)
+                course = _Course(step=self, place=place, plan=plan, alike=frozenset({name, connected}))
+                return await self._restored(course, restic, snapshot)
         except DamagedError as error:
             finding = damage_finding(check_id="backup.restore", what=self.policy, remedy=_REMEDY)
             return Result(outcome=Outcome.FAILED, message=f"{error}: {_UNTOUCHED}", findings=[finding])
@@ -227,12 +232,14 @@ class _Course:
         step: what was asked for.
         place: the context for sessions at another database.
         plan: what is to take over.
+        alike: the names by one of which the database of the backup goes, where it is not said.
         metrics: seconds of each part.
     """
 
     step: BackupRestore
     place: Context
     plan: Replacement
+    alike: frozenset[str]
     begun: float = field(default_factory=time.monotonic)
     last: float = field(default_factory=time.monotonic)
     metrics: dict[str, float] = field(default_factory=dict)
@@ -245,8 +252,9 @@ class _Course:
 
     async def follow(self, directory: Path, snapshot: Stored) -> Result:
         """From the files of the backup to a database in service; or to the one in service as it was."""
-        record = read_record(directory)
-        archive = await self._looked_over(directory, record)
+        wanted, of = self.step.source_database, f"snapshot {snapshot.name}"
+        dump = meant(kept(directory), wanted=wanted, alike=self.alike, of=of)
+        record, archive = dump.record, await self._looked_over(dump)
         swapped = False
         try:
             await self.plan.make(record.encoding)
@@ -263,9 +271,10 @@ class _Course:
             await self._clear(everything=swapped)
         return self._told(snapshot, record, seen, old)
 
-    async def _looked_over(self, directory: Path, record: Record) -> Archive:
+    async def _looked_over(self, dump: Kept) -> Archive:
         """The dump, of which nothing may be missing, and which the server has to be able to take."""
-        archive = await Archive.read(directory / DATABASE, of=record.database, scratch=self.place.scratch)
+        record = dump.record
+        archive = await Archive.read(dump.directory / DATABASE, of=record.database, scratch=self.place.scratch)
         lost = archive.truncated + max(0, len(record.rows) - archive.tables)
         if lost:
             msg = (

@@ -6,17 +6,19 @@ seen.
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from upkeep.actions.backup.archive import DATABASE, GLOBALS, Archive, Record, last_words, read_record
+from upkeep.actions.backup.archive import DATABASE, GLOBALS, Archive, Record, last_words
 from upkeep.actions.backup.damage import DamagedError
+from upkeep.actions.backup.databases import Jobs, listed
 from upkeep.actions.backup.dump import ALWAYS_ALIKE, DIRECTORY
-from upkeep.actions.backup.expectation import ValidationQuery
+from upkeep.actions.backup.expectation import RestoredQuery
+from upkeep.actions.backup.layout import Kept, kept
 from upkeep.actions.backup.process import Finished, run
 from upkeep.actions.backup.programs import MissingProgramsError, Programs, programs_for
 from upkeep.actions.backup.scratch import vacated
@@ -26,11 +28,14 @@ from upkeep.actions.backup.trial import Examination, RestoreTrial
 from upkeep.actions.backup.validation import Seen, ask, compare, count, limit
 from upkeep.actions.contract import ActionError, Context, Finding, Severity, UncheckableError
 from upkeep.actions.fields import Duration
-from upkeep.actions.text import several
+from upkeep.actions.text import readable, several
 
 _STATEMENT: Final = re.compile(r"""((?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^;"'])+);""")
 _GRANTED_BY: Final = re.compile(r' GRANTED BY (?:"(?:[^"]|"")+"|\S+)$')
 """Who granted something is the throw-away server's own superuser, whatever the source's is called."""
+_IN_DATABASE: Final = re.compile(
+    r'ALTER ROLE (?:"(?:[^"]|"")+"|\S+) IN DATABASE (?:"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>\S+)) '
+)
 _AGAIN: Final = "dumped-again"
 _ROLE: Final = re.compile(r'^CREATE ROLE (?:"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>\S+));$', re.MULTILINE)
 _ADVICE: Final[Sequence[tuple[str, type[ActionError], str]]] = (
@@ -55,54 +60,65 @@ class BackupRestoreTest(RestoreTrial):
     action_name: ClassVar[str] = "backupRestoreTest"
     internal: ClassVar[bool] = True
 
-    queries: Annotated[list[ValidationQuery], Field(max_length=32)] = Field(default_factory=list)
-    """What is asked of the restored database."""
+    queries: Annotated[list[RestoredQuery], Field(max_length=32)] = Field(default_factory=list)
+    """What is asked of the restored databases."""
     query_timeout: Duration = Field(default="1m", validate_default=True)
     """How long each query may take."""
 
+    database: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """Database of which queries are asked that name none."""
+    jobs: Jobs = 1
+    """How many tables are loaded at a time."""
     full: bool = False
     """True: roles come back with all their rights too, and every row is compared by its checksum."""
 
     async def examine(self, context: Context, directory: Path, snapshot: Stored) -> Examination:
-        """Load the dump into a throw-away server, compare, ask."""
-        record, archive = await self._looked_over(context, directory / DIRECTORY)
-        programs = _programs(record, archive)
-        async with throwaway(programs, context.scratch) as server:
-            await self._load(context, server, record, archive)
+        """Load the dumps into a throw-away server, compare, ask."""
+        found, roles = kept(directory / DIRECTORY), directory / DIRECTORY / GLOBALS
+        dumps = {name: dump.record for name, dump in found.items()}
+        archives = {name: await self._looked_over(context, dump) for name, dump in found.items()}
+        async with throwaway(_programs(archives), context.scratch) as server:
+            names = _roles(roles)
+            await server.prepare(names)
+            for name, archive in archives.items():
+                await self._load(context, server, dumps[name], archive, owned=bool(names))
             loaded = time.monotonic()
-            seen = await self._validate(server, record, snapshot)
+            seen = await self._validate(server, dumps, snapshot)
             if self.full:
-                findings = [*seen.findings, *await self._compare(context, server, record, directory / DIRECTORY)]
+                findings = [*seen.findings, *await self._compare(context, server, dumps, roles)]
                 seen = replace(seen, findings=findings)
         rows, queries = seen.rows, len(self.queries)
-        parts = [f"{several(len(record.rows), 'table')} with {several(rows, 'row')} as they were dumped"]
-        parts += [f"{several(len(record.digests), 'checksum')} and all roles as they were"] if self.full else []
+        tables = sum(len(record.rows) for record in dumps.values())
+        parts = [several(len(dumps), "database")] if len(dumps) > 1 else []
+        parts += [f"{several(tables, 'table')} with {several(rows, 'row')} as they were dumped"]
+        parts += [f"{several(tables, 'checksum')} and all roles as they were"] if self.full else []
         parts += [f"{queries} quer{'y' if queries == 1 else 'ies'} as expected"] if queries else []
         return Examination(
             usable=loaded,
             findings=seen.findings,
             praise=parts,
-            metrics={"tables": len(record.rows), "rows": rows, "queries": queries},
+            metrics={"databases": len(dumps), "tables": tables, "rows": rows, "queries": queries},
         )
 
-    async def _looked_over(self, context: Context, directory: Path) -> tuple[Record, Archive]:
-        """What was dumped, and the dump, of which nothing may be missing."""
-        record = read_record(directory)
-        archive = await Archive.read(directory / DATABASE, of=record.database, scratch=context.scratch)
+    async def _looked_over(self, context: Context, dump: Kept) -> Archive:
+        """The dump of one database, of which nothing may be missing."""
+        record, name = dump.record, readable(dump.record.database)
+        archive = await Archive.read(dump.directory / DATABASE, of=name, scratch=context.scratch)
         if archive.truncated or archive.tables < len(record.rows):
             lost = archive.truncated + max(0, len(record.rows) - archive.tables)
             whole = f"{lost} of {len(record.rows)} tables are cut off or missing"
-            msg = f"the dump of {record.database} is incomplete: {whole}: make a new backup at once"
+            msg = f"the dump of {name} is incomplete: {whole}: make a new backup at once"
             raise DamagedError(msg)
-        return record, archive
+        return archive
 
-    async def _load(self, context: Context, server: Throwaway, record: Record, archive: Archive) -> None:
-        """Load the dump into the server."""
-        roles = _roles(archive.path.with_name(GLOBALS))
-        await server.prepare(record.database, encoding=record.encoding, roles=roles)
+    async def _load(
+        self, context: Context, server: Throwaway, record: Record, archive: Archive, *, owned: bool
+    ) -> None:
+        """Load the dump of one database into the server; `owned`: the roles that own what is in it are there."""
+        await server.make(record.database, encoding=record.encoding)
         await _refuse_missing_extensions(server, archive, record)
         arguments = ["--no-password", "--exit-on-error", "--no-tablespaces", "--no-publications", "--no-subscriptions"]
-        arguments += [] if roles else ["--no-owner", "--no-privileges"]
+        arguments += [f"--jobs={self.jobs}", *([] if owned else ["--no-owner", "--no-privileges"])]
         command = [server.programs.path("pg_restore"), *arguments, "--dbname", _conninfo(record.database)]
         finished = await run(
             [*command, str(archive.path)],
@@ -110,34 +126,61 @@ class BackupRestoreTest(RestoreTrial):
             directory=context.scratch,
         )
         if finished.code:
-            raise _refused(finished, record.database)
+            raise _refused(finished, readable(record.database))
 
-    async def _validate(self, server: Throwaway, record: Record, snapshot: Stored) -> Seen:
-        async with server.connected(record.database) as connection:
-            rows = await count(connection, record)
-        async with server.connected(record.database, user=READER) as connection:
+    async def _validate(self, server: Throwaway, dumps: Mapping[str, Record], snapshot: Stored) -> Seen:
+        rows, findings = 0, list[Finding]()
+        for name, record in dumps.items():
+            async with server.connected(name) as connection:
+                seen = await count(connection, record)
+            rows += seen.rows
+            findings += _located(seen.findings, name, dumps)
+        answers = [await self._ask(server, dumps, query, snapshot) for query in self.queries]
+        return Seen(rows=rows, findings=[*findings, *(finding for finding in answers if finding is not None)])
+
+    async def _ask(
+        self, server: Throwaway, dumps: Mapping[str, Record], query: RestoredQuery, snapshot: Stored
+    ) -> Finding | None:
+        alone = next(iter(dumps)) if len(dumps) == 1 else None
+        name = query.database or alone or self.database
+        if name is None or name not in dumps:
+            return query.broken(f"the backup has no database {name!r}, only {listed(dumps)}: correct its `database`")
+        async with server.connected(name, user=READER) as connection:
             await limit(connection, self.query_timeout)
-            answers = [await ask(connection, query, snapshot.time) for query in self.queries]
-        findings = [*rows.findings, *(finding for finding in answers if finding is not None)]
-        return Seen(rows=rows.rows, findings=findings)
+            return await ask(connection, query, snapshot.time)
 
-    async def _compare(self, context: Context, server: Throwaway, record: Record, directory: Path) -> Sequence[Finding]:
-        """Bring the rights of roles back, and compare every row.
+    async def _compare(
+        self, context: Context, server: Throwaway, dumps: Mapping[str, Record], roles: Path
+    ) -> Sequence[Finding]:
+        """Bring the rights of roles back, and compare every row of every database.
 
         Raises:
             UncheckableError: the backup is of a version that wrote no checksums down.
         """
-        if not record.digests:
-            msg = (
-                f"the backup of {record.database} has no checksums, because an older version made it: make a new one, "
-                "then verify that"
-            )
-            raise UncheckableError(msg)
-        refused = await server.apply(_statements(directory / GLOBALS))
+        for name, record in dumps.items():
+            if not record.digests and record.rows:
+                msg = (
+                    f"the backup of {readable(name)} has no checksums, because an older version made it: make a new "
+                    "one, then verify that"
+                )
+                raise UncheckableError(msg)
+        refused = await server.apply(_statements(roles, dumps))
+        subject = next(iter(dumps)) if len(dumps) == 1 else self.policy
+        findings = [_unlike(subject, each) for each in refused]
+        for name, record in dumps.items():
+            findings += _located(await self._differences(context, server, record), name, dumps)
+        return findings
+
+    async def _differences(self, context: Context, server: Throwaway, record: Record) -> Sequence[Finding]:
         with vacated(context.scratch / _AGAIN) as again:
             arguments = ["--format=directory", "--compress=0", "--data-only", "--no-password", f"--file={again}"]
             finished = await run(
-                [server.programs.path("pg_dump"), *arguments, f"--dbname={_conninfo(record.database)}"],
+                [
+                    server.programs.path("pg_dump"),
+                    *arguments,
+                    f"--jobs={self.jobs}",
+                    f"--dbname={_conninfo(record.database)}",
+                ],
                 environment={**server.environment, **ALWAYS_ALIKE},
                 directory=context.scratch,
             )
@@ -146,18 +189,25 @@ class BackupRestoreTest(RestoreTrial):
                     f"what was restored cannot be dumped again: {last_words(finished)}: raise scratchSize if it is full"
                 )
                 raise ActionError(msg)
-            dumped = await (await Archive.read(again, of=record.database, scratch=context.scratch)).contents()
+            dumped = await (await Archive.read(again, of=readable(record.database), scratch=context.scratch)).contents()
         async with server.connected(record.database) as connection:
-            differences = await compare(connection, record, dumped.digests)
-        return [*(_unlike(record.database, each) for each in refused), *differences]
+            return await compare(connection, record, dumped.digests)
 
 
-def _programs(record: Record, archive: Archive) -> Programs:
-    """Those of a server that can take the dump."""
+def _located(findings: Iterable[Finding], database: str, dumps: Mapping[str, Record]) -> Sequence[Finding]:
+    """The findings with the name of the database at their tables, where there are several."""
+    if len(dumps) == 1:
+        return list(findings)
+    return [replace(each, object=f"{readable(database)}: {each.object}") for each in findings]
+
+
+def _programs(archives: Mapping[str, Archive]) -> Programs:
+    """Those of a server that can take all the dumps."""
+    name, archive = max(archives.items(), key=lambda each: max(each[1].server, each[1].writer))
     try:
         return programs_for(max(archive.server, archive.writer))
     except MissingProgramsError as error:
-        msg = f"the dump of {record.database} is of PostgreSQL {archive.server} and cannot be restored here: {error}"
+        msg = f"the dump of {readable(name)} is of PostgreSQL {archive.server} and cannot be restored here: {error}"
         raise MissingProgramsError(msg) from error
 
 
@@ -173,8 +223,11 @@ def _unlike(database: str, complaint: str) -> Finding:
     )
 
 
-def _statements(path: Path) -> list[str]:
-    """The statements that give roles their rights; none where the backup is without them, none about tablespaces."""
+def _statements(path: Path, databases: Container[str]) -> list[str]:
+    """The statements that give roles their rights; none where the backup is without them.
+
+    None about tablespaces, and of the settings in single databases only those in the ones that were dumped.
+    """
     try:
         text = path.read_text()
     except OSError:
@@ -184,8 +237,14 @@ def _statements(path: Path) -> list[str]:
     return [
         _GRANTED_BY.sub("", each)
         for each in found
-        if each and not each.startswith("CREATE ROLE ") and "TABLESPACE" not in each
+        if each and not each.startswith("CREATE ROLE ") and "TABLESPACE" not in each and _at_home(each, databases)
     ]
+
+
+def _at_home(statement: str, databases: Container[str]) -> bool:
+    """Whether it is about all databases, or about one of these."""
+    match = _IN_DATABASE.match(statement)
+    return match is None or (match["plain"] or match["quoted"].replace('""', '"')) in databases
 
 
 async def _refuse_missing_extensions(server: Throwaway, archive: Archive, record: Record) -> None:
@@ -194,8 +253,8 @@ async def _refuse_missing_extensions(server: Throwaway, archive: Archive, record
     missing = sorted(set(archive.extensions) - {row[0] for row in rows})
     if missing:
         msg = (
-            f"the database {record.database} needs extensions that this image does not have: {', '.join(missing)}: "
-            "build an image with them, or its backups cannot be verified"
+            f"the database {readable(record.database)} needs extensions that this image does not have: "
+            f"{', '.join(missing)}: build an image with them, or its backups cannot be verified"
         )
         raise UncheckableError(msg)
 

@@ -75,14 +75,28 @@ class Throwaway:
         finally:
             await connection.close()
 
-    async def prepare(self, database: str, *, encoding: str, roles: Iterable[str]) -> None:
-        """Make an empty database, the roles that own what comes into it, and the role that reads it.
+    async def prepare(self, roles: Iterable[str]) -> None:
+        """Make the roles that own what comes into it, and the role that reads it.
+
+        Args:
+            roles: names of roles, without passwords and rights.
+        """
+        from psycopg import sql  # noqa: PLC0415 - a driver is loaded only when an action runs
+
+        async with self.connected("template1") as connection:
+            for role in {*roles} - {SUPERUSER, READER}:
+                await connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+            await connection.execute(
+                sql.SQL("CREATE ROLE {} LOGIN BYPASSRLS IN ROLE pg_read_all_data").format(sql.Identifier(READER))
+            )
+
+    async def make(self, database: str, *, encoding: str) -> None:
+        """Make an empty database.
 
         Args:
             database: its name.
             encoding: as the source's server names it. Texts are ordered by their bytes, whatever the source does: its
                 locales may not be in this image.
-            roles: names of roles, without passwords and rights.
 
         Raises:
             ActionError: the server does not know the encoding.
@@ -93,17 +107,14 @@ class Throwaway:
         name, locale = sql.Identifier(database), "C.UTF-8" if encoding == _UNICODE else "C"
         make = "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE {}"
         async with self.connected("template1") as connection:
-            for role in {*roles} - {SUPERUSER, READER}:
-                await connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
-            await connection.execute(
-                sql.SQL("CREATE ROLE {} LOGIN BYPASSRLS IN ROLE pg_read_all_data").format(sql.Identifier(READER))
-            )
             if database == SUPERUSER:
                 await connection.execute(sql.SQL("DROP DATABASE {}").format(name))
             try:
                 await connection.execute(sql.SQL(make).format(name, encoding, locale))
             except psycopg.Error as error:
-                msg = f"the throw-away PostgreSQL {self.programs.major} cannot hold a database like {database}: {error}"
+                msg = (
+                    f"the throw-away PostgreSQL {self.programs.major} cannot hold a database like {database!r}: {error}"
+                )
                 raise ActionError(msg) from error
 
     async def apply(self, statements: Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,6 +40,8 @@ _NO_AGES: Final[Mapping[str, FindingAge]] = {}
 _REFUSALS: Final = (
     "a ServiceAccount that does not exist, a quota or a policy is in the way; `kubectl describe job {name}` tells which"
 )
+_POLICY: Final = "BackupPolicy"
+_SCRATCH: Final = re.compile(r'EmptyDir volume "(?:scratch|output)"')
 _WAITING_TROUBLE: Final = {
     "ErrImagePull": "ImagePullFailed",
     "ImagePullBackOff": "ImagePullFailed",
@@ -284,7 +287,10 @@ def _last_words(job: Manifest, pod: Manifest | None, end: Manifest | None, ended
         return "it took longer than its timeout and was stopped"
     pod_status = (pod or {}).get("status", {})
     if pod_status.get("reason") == "Evicted":
-        return f"its Pod was evicted: {pod_status.get('message', '')}"
+        why = pod_status.get("message", "").rstrip(". ")
+        can_be_raised = any(each["kind"] == _POLICY for each in job["metadata"].get("ownerReferences", ()))
+        advice = ": raise scratchSize" if can_be_raised and _SCRATCH.search(why) else ""
+        return f"its Pod was evicted: {why}{advice}"
     if end:
         code, reason = end.get("exitCode", 0), end.get("reason", "")
         if reason == "OOMKilled":
@@ -292,6 +298,8 @@ def _last_words(job: Manifest, pod: Manifest | None, end: Manifest | None, ended
         said = (end.get("message") or "").strip().splitlines()
         tail = f": {said[-1][:200]}" if said and not said[-1].startswith("{") else ""
         return f"exit code {code}{tail}" if code else tail.removeprefix(": ")
+    if ended and ended.get("reason") == "PodFailurePolicy":
+        return "its Pod was evicted, as those of a drained node are: nothing of it goes on; run it again"
     if ended and ended["type"] == "Failed":
         return ended.get("message") or "its Job failed, and its Pod is gone"
     return ""

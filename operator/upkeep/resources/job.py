@@ -38,6 +38,10 @@ Manifest = dict[str, Any]
 RUNNER_USER: Final = 65532
 REPORT_GRACE: Final = timedelta(seconds=60)
 """How much longer the Job lives than the run may take, so that a run that timed out can still say so."""
+_EVICTED_IS_OVER: Final[Manifest] = {
+    "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+}
+"""What the Job would do anyway without retries, but like this it says why."""
 _STOP_SECONDS: Final = 30
 _OUTPUT: Final = "output"
 
@@ -71,6 +75,7 @@ def job(*, owner: Identity, name: str, occasion: Occasion, work: Work, image: st
             "backoffLimit": work.retries,
             "activeDeadlineSeconds": max(1, int(deadline.total_seconds())),
             "podReplacementPolicy": "Failed",
+            **({} if work.retries else {"podFailurePolicy": _EVICTED_IS_OVER}),
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     }

@@ -130,6 +130,12 @@ class TestLastWords:
                 id="evicted",
             ),
             pytest.param(
+                {"reason": "PodFailurePolicy", "message": "Pod shop/p has condition DisruptionTarget"},
+                [],
+                "its Pod was evicted, as those of a drained node are: nothing of it goes on; run it again",
+                id="drained",
+            ),
+            pytest.param(
                 {"reason": "BackoffLimitExceeded", "failed": 1},
                 [pod(end=done("copying\ncp: no such file\n", code=1, reason="Error"))],
                 "exit code 1: cp: no such file",
@@ -148,6 +154,16 @@ class TestLastWords:
         run = observe(job("Failed", **conditions), pods)
 
         assert (run.outcome, run.message) == (Outcome.FAILED, words)
+
+    @pytest.mark.parametrize(("kind", "advice"), [("BackupPolicy", ": raise scratchSize"), ("MaintenanceTask", "")])
+    def test_a_full_scratch_volume_names_the_field_that_makes_it_larger(self, kind: str, advice: str) -> None:
+        failed = job("Failed", reason="PodFailurePolicy", failed=1)
+        failed["metadata"]["ownerReferences"] = [{"kind": kind}]
+        why = 'Usage of EmptyDir volume "output" exceeds the limit "1Gi"'
+
+        run = observe(failed, [pod(reason="Evicted", message=f"{why}. ", phase="Failed")])
+
+        assert run.message == f"its Pod was evicted: {why}{advice}"
 
     def test_an_evicted_pod_will_say_nothing_more(self) -> None:
         evicted = {

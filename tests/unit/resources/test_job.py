@@ -344,6 +344,13 @@ def test_a_run_is_stopped_at_its_timeout_and_steps_have_a_minute_to_say_so() -> 
     assert pod(custom)["restartPolicy"] == "Never"
 
 
+def test_a_job_without_retries_says_that_its_pod_was_evicted() -> None:
+    (rule,) = built(CUSTOM)["spec"]["podFailurePolicy"]["rules"]
+    assert rule["action"] == "FailJob"
+    assert rule["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+    assert "podFailurePolicy" not in built(CUSTOM | {"retries": 1})["spec"]
+
+
 instants = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - as Hypothesis wants them
 tokens = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 occasions = st.one_of(

@@ -160,6 +160,14 @@ class _StatusCollector(Collector):
                 ("freed_bytes", "By how much the repository got smaller then."),
             )
         ]
+        room = {
+            field: GaugeMetricFamily(f"{prefix}_repository_{name}", text, labels=_OWNER)
+            for field, name, text in (
+                ("freeBytes", "free_bytes", "What was left on its volume then."),
+                ("growthBytesPerDay", "growth_bytes_per_day", "By how much it grows a day."),
+                ("fullTime", "full_timestamp_seconds", "When it will be full if it grows on like that."),
+            )
+        }
         size = GaugeMetricFamily(
             f"{prefix}_repository_bytes", "Size of the repository after the last backup or removal.", labels=_OWNER
         )
@@ -191,10 +199,13 @@ class _StatusCollector(Collector):
                     overdue.add_metric(names, float(late == "True"))
                 if "repositoryBytes" in state:
                     size.add_metric(names, float(state["repositoryBytes"]))
+                for field, value in (state.get("capacity") or {}).items():
+                    if field in room:
+                        room[field].add_metric(names, _seconds(value) if field == "fullTime" else float(value))
                 run = _ended_run(state)
                 if run is not None:
                     _add_run(run, names, last_run=None, duration=duration, status=status)
-        return [last, checked, *verified, *pruned, size, status, duration, full, overdue]
+        return [last, checked, *verified, *pruned, size, *room.values(), status, duration, full, overdue]
 
     def _all(self, plural: str) -> list[dict[str, Any]]:
         kinds = {resource.plural: resource for resource in (TASKS, WINDOWS, BACKUPS)}

@@ -163,6 +163,21 @@ def test_a_repository_says_how_large_it_is_and_what_was_removed_last() -> None:
     assert not [name for name in before if "prune" in name or "bytes" in name]
 
 
+def test_the_room_of_a_repository_is_shown_as_far_as_it_is_known() -> None:
+    labels = '{name="nightly",namespace="shop"}'
+    measured = [{"time": ENDED, "bytes": 1}]
+
+    known = scraped(
+        (BACKUPS, resource({"capacity": {"freeBytes": 9, "growthBytesPerDay": -3, "measurements": measured}}))
+    )
+    full = scraped((BACKUPS, resource({"capacity": {"fullTime": ENDED, "measurements": measured}})))
+
+    assert known[f"upkeep_backup_repository_free_bytes{labels}"] == 9
+    assert known[f"upkeep_backup_repository_growth_bytes_per_day{labels}"] == -3
+    assert full[f"upkeep_backup_repository_full_timestamp_seconds{labels}"] == ENDED_AT
+    assert not [name for name in known if "full_timestamp" in name]
+
+
 @pytest.mark.parametrize("kind", [TASKS, WINDOWS, BACKUPS], ids=lambda kind: kind.kind)
 def test_a_resource_that_is_gone_takes_its_series_along(kind: Resource) -> None:
     cache = Cache()

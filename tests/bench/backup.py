@@ -128,11 +128,11 @@ class Stage:
 
     def backup(self, repository: Path) -> Action:
         """The backup of a policy."""
-        return _action("backupPostgres", repository, connection="db", schedule="daily", policy=POLICY)
+        return action("backupPostgres", repository, connection="db", schedule="daily", policy=POLICY)
 
     def restore(self, repository: Path) -> Action:
         """Its restore test."""
-        return _action("backupRestoreTest", repository, policy=POLICY)
+        return action("backupRestoreTest", repository, policy=POLICY)
 
     def _took(self, words: Sequence[str], environment: Mapping[str, str]) -> Cost:
         begun = time.monotonic()
@@ -191,7 +191,7 @@ def _again(stage: Stage, table: Table, rows: int) -> None:
     def stored() -> dict[str, int]:
         stage.bare(dumped["bare"], form="custom")
         stage.upkeep(stage.backup(dumped["upkeep"]))
-        return {name: _size(path) for name, path in dumped.items()}
+        return {name: size(path) for name, path in dumped.items()}
 
     sizes = [stored()]
     for what, change, most in (("newest", NEWEST, MOST_STORED_AGAIN), ("random", RANDOM, None)):
@@ -206,12 +206,14 @@ def _again(stage: Stage, table: Table, rows: int) -> None:
     table.add_row("restored into a throw-away server, s", "", f"{seconds:.2f}", "", "")
 
 
-def _action(name: str, repository: Path, **parameters: object) -> Action:
+def action(name: str, repository: Path, **parameters: object) -> Action:
+    """A step on a repository."""
     where = {"path": str(repository), "passwordSecretRef": {"name": "repository"}}
     return registry.find(name).model_validate({**parameters, "repository": where})
 
 
-def _size(directory: Path) -> int:
+def size(directory: Path) -> int:
+    """Bytes of all files in it."""
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 

@@ -20,7 +20,7 @@ _POSTGRES: Final = """
 set -eu
 initdb --username=postgres --pwfile=/run/secrets/db/password --auth-local=trust --auth-host=scram-sha-256 \
     --encoding=UTF8 --locale=C.UTF-8 --no-sync --no-instructions
-echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
+printf 'host %s all all scram-sha-256\\n' all replication >>"$PGDATA/pg_hba.conf"
 printf 'CREATE TABLE orders (number int)\\nINSERT INTO orders SELECT generate_series(1, 1000)\\n' |
     postgres --single -D "$PGDATA" postgres >/dev/null
 exec postgres --listen_addresses='*' --unix_socket_directories=/tmp --fsync=off --max_connections=50

@@ -20,6 +20,13 @@ from lab.port import free_port
 PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - of servers that live for one test session
 _SERVER_USER: Final = "nobody"
 _REFUSES_ROOT: Final = ("initdb", "postgres")
+_TAKE_OVER: Final = f"""\
+case "$1" in -D*)
+  data=${{1#-D}}
+  chown -R {_SERVER_USER} "${{data%/*}}"
+  chmod a+x "${{data%/*}}" "${{data%/*/*}}"
+esac"""
+"""Files that root restored become those of the user that their server is started as."""
 _BACKUP_FUNCTIONS_RENAMED: Final = 150000
 _BACKUP: Final = ("SELECT pg_backup_start('copy', true)", "SELECT labelfile FROM pg_backup_stop(false)")
 _OLD_BACKUP: Final = (
@@ -145,7 +152,7 @@ def running_postgres(*options: str, version: str | None = None) -> Iterator[Post
         programs = programs_directory() if version is None else _copied(servers.postgres(version), directory)
         password_file = directory / "password"
         password_file.write_text(PASSWORD)
-        _hand_over(password_file)
+        hand_over(password_file)
         data = directory / "data"
         _as_server_user(
             [
@@ -160,7 +167,7 @@ def running_postgres(*options: str, version: str | None = None) -> Iterator[Post
             ]
         )  # fmt: skip
         certificate = Certificate.make(directory)
-        _hand_over(certificate.key)
+        hand_over(certificate.key)
         encryption = ("ssl=on", f"ssl_key_file={certificate.key}", f"ssl_cert_file={certificate.certificate}")
         with _serving(programs, data, directory, *encryption, *options) as port:
             server = Postgres(host="127.0.0.1", port=port, directory=directory, programs=programs)
@@ -199,7 +206,7 @@ def _back_up(primary: Postgres, data: Path) -> None:
         settings.write(f"primary_conninfo = '{address}'\n")
     data.chmod(0o700)
     for path in (data, *data.rglob("*")):
-        _hand_over(path)
+        hand_over(path)
 
 
 def _copied(programs: Path, directory: Path) -> Path:
@@ -232,11 +239,11 @@ def _serving(programs: Path, data: Path, directory: Path, *more: str) -> Iterato
 def _owned_directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="upkeep-postgres-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
-        _hand_over(directory)
+        hand_over(directory)
         yield directory
 
 
-def _hand_over(path: Path) -> None:
+def hand_over(path: Path) -> None:
     """The server refuses to run as root, so it gets a user of its own where the tests are root."""
     if os.geteuid() == 0:
         shutil.chown(path, _SERVER_USER)
@@ -260,8 +267,8 @@ def startable_programs(root: Path, *versions: Path) -> Path:
         directory.mkdir(parents=True)
         for program in (home / "bin").iterdir():
             if program.name in _REFUSES_ROOT:
-                command = as_server_user([program])
-                (directory / program.name).write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
+                command = " ".join(as_server_user([program]))
+                (directory / program.name).write_text(f'#!/bin/sh\n{_TAKE_OVER}\nexec {command} "$@"\n')
                 (directory / program.name).chmod(0o755)
             else:
                 (directory / program.name).symlink_to(program)

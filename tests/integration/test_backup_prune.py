@@ -149,7 +149,7 @@ async def test_the_one_that_was_verified_last_stays_however_old_it_is(bench: Ben
     verified, _, newest = backed_up(store, 90, 2, 1)
     step = await bench.step(prune(store, keep={"keepLast": 1}, verified=verified, tested=True))
     assert kept(store) == {verified, newest}
-    assert f"2 kept, also {verified}, verified last or the newest" in step.message
+    assert f"2 kept, also {verified}, verified last, the newest, or built upon" in step.message
 
 
 async def test_the_one_that_was_verified_last_stays_also_when_somebody_has_tagged_it(

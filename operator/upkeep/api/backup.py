@@ -111,6 +111,9 @@ class BackupSchedule(Model):
     """When, as a cron expression of five fields in the policy's timeZone."""
     retention: Retention | None = None
     """Which backups of this schedule are kept; `prune` removes the others. Left out: all of them, for ever."""
+    incremental: bool = False
+    """True: only what has changed since the policy's newest backup, which is kept for as long as this one. For
+    postgres with method Physical, version 17 or newer, and summarize_wal on; where it cannot be had, a full one."""
 
     @classmethod
     def rules(cls) -> Sequence[Rule]:
@@ -127,6 +130,15 @@ class BackupSchedule(Model):
 _WHOLE: Final[Rule] = {
     "rule": "!(has(self.verify) && has(self.verify.fullRestore)) || has(self.source.postgres)",
     "message": "verify.fullRestore is for a source of postgres: use verify.restoreTest",
+}
+_IS_PHYSICAL: Final = "has(self.source.postgres) && self.source.postgres.method == 'Physical'"
+_COMPARABLE: Final[Rule] = {
+    "rule": f"!(has(self.verify) && has(self.verify.fullRestore)) || !({_IS_PHYSICAL})",
+    "message": "verify.fullRestore compares dumps: with method Physical use verify.restoreTest, which reads every row",
+}
+_BY_BLOCKS: Final[Rule] = {
+    "rule": f"!self.schedules.exists(each, has(each.incremental) && each.incremental) || ({_IS_PHYSICAL})",
+    "message": "incremental is for a source of postgres with method Physical: remove it, or change the method",
 }
 
 
@@ -258,7 +270,13 @@ class BackupSpec(Model):
     @classmethod
     def rules(cls) -> Sequence[Rule]:
         """What nobody enforces is no retention; what cannot be asked of a source is not asked."""
-        return (_ENFORCED, _WHOLE, *(_fitting(name, kinds) for name, kinds in _FITTING.items()))
+        return (
+            _ENFORCED,
+            _WHOLE,
+            _COMPARABLE,
+            _BY_BLOCKS,
+            *(_fitting(name, kinds) for name, kinds in _FITTING.items()),
+        )
 
     @model_validator(mode="after")
     def _enforces_its_retention(self) -> Self:
@@ -271,6 +289,10 @@ class BackupSpec(Model):
         test = self.verify.restore_test
         if self.verify.full_restore and self.source.postgres is None:
             raise ValueError(_WHOLE["message"])
+        if self.verify.full_restore and self.source.physical:
+            raise ValueError(_COMPARABLE["message"])
+        if any(schedule.incremental for schedule in self.schedules) and not self.source.physical:
+            raise ValueError(_BY_BLOCKS["message"])
         for name, kinds in _FITTING.items():
             if test and getattr(test, name) and self.source.chosen() not in kinds:
                 raise ValueError(_fitting(name, kinds)["message"])

@@ -1,7 +1,8 @@
 """What a BackupPolicy can back up."""
 
 from collections.abc import Sequence
-from typing import Annotated, Self
+from enum import StrEnum
+from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -15,9 +16,25 @@ from upkeep.api.container import CustomJob
 RelativePath = Annotated[str, Field(min_length=1, max_length=512, pattern=PATH_PATTERN)]
 
 
-class PostgresSource(PostgresTarget):
-    """Databases of a PostgreSQL server, dumped by pg_dump; roles and tablespaces besides."""
+_OF_DUMPS: Final[Rule] = {
+    "rule": "self.method != 'Physical' || (!has(self.databases) && !has(self.excludeDatabases) && self.jobs == 1)",
+    "message": "method Physical copies all of the server at once: remove databases, excludeDatabases and jobs",
+}
 
+
+class PostgresMethod(StrEnum):
+    """How a PostgreSQL server is backed up."""
+
+    LOGICAL = "Logical"
+    PHYSICAL = "Physical"
+
+
+class PostgresSource(PostgresTarget):
+    """Databases of a PostgreSQL server, dumped by pg_dump, roles and tablespaces besides; or the server's files."""
+
+    method: PostgresMethod = PostgresMethod.LOGICAL
+    """Logical: databases are dumped by pg_dump. Physical: the files of the whole server, all its databases, are copied
+    by pg_basebackup; for databases whose rows change everywhere. The user then needs the attribute REPLICATION."""
     databases: Annotated[list[DatabasePattern], Field(min_length=1, max_length=64)] | None = None
     """The databases, by name or by pattern (`*`, `?`), for example `tenant_*`; `*` alone is every database that is no
     template. What is named has to be there. Left out: `database`."""
@@ -29,13 +46,20 @@ class PostgresSource(PostgresTarget):
 
     @classmethod
     def rules(cls) -> Sequence[Rule]:
-        """Only of what was chosen something can be left out."""
-        return (EXCLUDED_FROM_SOME,)
+        """Only of what was chosen something can be left out, and of files nothing is chosen."""
+        return (EXCLUDED_FROM_SOME, _OF_DUMPS)
 
     @model_validator(mode="after")
     def _excludes_from_some(self) -> Self:
         if self.exclude_databases is not None and self.databases is None:
             raise ValueError(EXCLUDED_FROM_SOME["message"])
+        return self
+
+    @model_validator(mode="after")
+    def _chooses_nothing_of_files(self) -> Self:
+        chosen = self.databases is not None or self.exclude_databases is not None or self.jobs > 1
+        if self.method is PostgresMethod.PHYSICAL and chosen:
+            raise ValueError(_OF_DUMPS["message"])
         return self
 
     @property
@@ -83,7 +107,7 @@ class BackupSource(OneOf):
     """What is backed up; exactly one source."""
 
     postgres: PostgresSource | None = None
-    """A PostgreSQL database, or several of one server."""
+    """A PostgreSQL database, several of one server, or the whole server."""
     redis: RedisTarget | None = None
     """A Redis or Valkey server, all its databases, as an RDB; of a replica, where one keeps up."""
     files: FilesSource | None = None
@@ -97,6 +121,11 @@ class BackupSource(OneOf):
     def alternatives(cls) -> Sequence[str]:
         """The kinds of source."""
         return ("postgres", "redis", "files", "objects", "command")
+
+    @property
+    def physical(self) -> bool:
+        """Whether it is the files of a PostgreSQL server."""
+        return self.postgres is not None and self.postgres.method is PostgresMethod.PHYSICAL
 
     @property
     def user(self) -> int | None:

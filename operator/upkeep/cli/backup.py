@@ -23,6 +23,7 @@ from upkeep.actions.backup.restore import LATEST
 from upkeep.actions.text import readable_size
 from upkeep.api import API_VERSION
 from upkeep.api.backup import FULL_RESTORE, RESTORE_TEST, BackupSpec, BackupStatus
+from upkeep.api.backupsource import PostgresMethod
 from upkeep.api.status import ResourceStatus
 from upkeep.api.task import TaskSpec, TaskStatus
 from upkeep.cli.namespace import add_namespace
@@ -220,6 +221,12 @@ def restoring(policy: Object, chosen: argparse.Namespace) -> Object:
         raise BackupError(msg) from problem
     if source is None:
         msg = f"BackupPolicy {chosen.policy!r} is not of PostgreSQL: only that can be restored by a task"
+        raise BackupError(msg)
+    if source.method is PostgresMethod.PHYSICAL:
+        msg = (
+            f"BackupPolicy {chosen.policy!r} backs up the files of a whole server (method Physical): bring them back "
+            "by hand (docs/guides/physical-backups.md)"
+        )
         raise BackupError(msg)
     target = source.target.model_dump(mode="json", by_alias=True, exclude_none=True)
     changes = {"host": chosen.host, "port": chosen.port, "secretRef": chosen.secret and {"name": chosen.secret}}

@@ -13,6 +13,8 @@ from upkeep.actions.backup.filestest import BackupFilesTest
 from upkeep.actions.backup.integrity import BackupIntegrity
 from upkeep.actions.backup.objects import BackupObjects
 from upkeep.actions.backup.objectstest import BackupObjectsTest
+from upkeep.actions.backup.physical import BackupPhysical
+from upkeep.actions.backup.physicaltest import BackupPhysicalTest
 from upkeep.actions.backup.postgres import BackupPostgres
 from upkeep.actions.backup.prune import BackupPrune
 from upkeep.actions.backup.redis import BackupRedis
@@ -138,7 +140,8 @@ def _action(
         )
     previous = Previous(snapshot=last.snapshot, bytes=last.bytes) if last else None
     making = _Making(repository=repository, policy=policy, schedule=schedule, sanity=spec.sanity, previous=previous)
-    return _backup(spec.source, making)
+    incremental = any(each.incremental for each in spec.schedules if each.name == schedule)
+    return _backup(spec.source, making, incremental=incremental)
 
 
 class _Making(TypedDict):
@@ -151,7 +154,7 @@ class _Making(TypedDict):
     previous: Previous | None
 
 
-def _backup(source: BackupSource, making: _Making) -> Action:
+def _backup(source: BackupSource, making: _Making, *, incremental: bool) -> Action:
     if source.files:
         origin, paths, exclude = f"volume {source.files.claim_name}", source.files.paths, source.files.exclude
         return BackupFiles(root=VOLUME, origin=origin, paths=paths, exclude=exclude, **making)
@@ -161,6 +164,8 @@ def _backup(source: BackupSource, making: _Making) -> Action:
         return BackupObjects(kinds=source.objects.kinds, **making)
     if source.postgres is None:
         return BackupRedis(connection=SOURCE, **making)
+    if source.physical:
+        return BackupPhysical(connection=SOURCE, incremental=incremental, **making)
     return BackupPostgres(
         connection=SOURCE,
         databases=source.postgres.databases or [],
@@ -177,6 +182,9 @@ def _trial(source: BackupSource, test: RestoreTest | FullRestore, repository: Re
         return BackupObjectsTest(repository=repository, policy=policy, kinds=source.objects.kinds)
     if isinstance(test, RestoreTest) and (source.files or source.command):
         return BackupFilesTest(repository=repository, policy=policy, files=test.files)
+    if source.physical:
+        queries, timeout = test.queries, test.query_timeout
+        return BackupPhysicalTest(repository=repository, policy=policy, queries=queries, query_timeout=timeout)
     return BackupRestoreTest(
         repository=repository,
         policy=policy,

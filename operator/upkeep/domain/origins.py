@@ -101,6 +101,12 @@ def _problem(action: Action, name: str, policy: Manifest | None) -> Problem | No
     if spec.source.postgres is None:
         message = f"BackupPolicy {name!r} backs up no PostgreSQL database: bring it back with restic"
         return Problem(reason="NoDatabaseBackedUp", message=message)
+    if spec.source.physical:
+        message = (
+            f"BackupPolicy {name!r} backs up the files of a whole server (method Physical), which replace no database "
+            "of another: bring them back by hand (docs/guides/physical-backups.md)"
+        )
+        return Problem(reason="NoDatabaseBackedUp", message=message)
     if isinstance(action, BackupRestore) and action.snapshot == LATEST_VERIFIED and _verified(policy) is None:
         message = (
             f"no backup of BackupPolicy {name!r} has passed a restore test yet: `kubectl annotate bp {name} "

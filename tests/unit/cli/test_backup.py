@@ -134,3 +134,10 @@ def test_what_is_no_command_is_refused_with_those_there_are(
         main(arguments)
 
     assert "usage: upkeep backup" in capsys.readouterr().err
+
+
+def test_the_files_of_a_server_replace_no_database() -> None:
+    server = policy()
+    server["spec"] = {**SPEC, "source": {"postgres": {**SPEC["source"]["postgres"], "method": "Physical"}}}
+    with pytest.raises(BackupError, match=r"\(method Physical\): bring them back by hand"):
+        asked(of=server)

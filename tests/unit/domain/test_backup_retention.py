@@ -12,8 +12,10 @@ from pydantic import ValidationError
 from unit.domain.backupworld import BackupWorld
 from unit.domain.cluster import BAD, GOOD, at, minutes
 from unit.domain.test_backup import BACKED_UP, RESTORED, TEST
+from upkeep.actions.backup.chain import built_on, chain
+from upkeep.actions.backup.damage import DamagedError
 from upkeep.actions.backup.prune import BackupPrune
-from upkeep.actions.backup.retention import Retention, choose
+from upkeep.actions.backup.retention import Choice, Retention, choose, unbroken
 from upkeep.actions.backup.snapshot import Stored
 from upkeep.api.backup import BackupSpec
 from upkeep.domain.order import RunOrder
@@ -230,3 +232,41 @@ def removal(world: BackupWorld) -> BackupPrune:
     action = RunOrder.decode(content.encode()).steps[0].action
     assert isinstance(action, BackupPrune)
     return action
+
+
+@given(data=st.data(), links=st.lists(st.integers(0, 9), min_size=1, max_size=10))
+def test_what_a_kept_snapshot_builds_on_stays_whatever_any_retention_says(
+    data: st.DataObject, links: list[int]
+) -> None:
+    # given snapshots of two schedules, each of which builds on an earlier one or on none
+    day = datetime(2020, 1, 1, tzinfo=UTC)
+    stored: list[Stored] = []
+    for number, link in enumerate(links):
+        tags = frozenset({built_on(stored[link])}) if link < number else frozenset[str]()
+        stored.append(Stored(identifier=f"{number:064x}", time=day + timedelta(days=number), tags=tags))
+    schedules = {"full": stored[::2], "changes": stored[1::2]}
+    proposed = {each.identifier for each in stored if data.draw(st.booleans())}
+    alone = {name: choose(of, proposed, verified=None) for name, of in schedules.items()}
+
+    choices = unbroken(stored, alone)
+
+    left = [each for choice in choices.values() for each in choice.kept]
+    assert sorted(each.identifier for each in (*left, *_removed(choices))) == [each.identifier for each in stored]
+    assert [chain(left, each)[-1] for each in left] == left, "all that stays can be restored"
+    needless = set(_removed(alone)) - set(_removed(choices))
+    assert needless <= {link for each in left for link in chain(left, each)[:-1]}, "and nothing stays without need"
+    assert all(each in choice.pinned for choice in choices.values() for each in needless if each in choice.kept)
+
+
+def test_snapshots_that_build_on_each_other_in_a_circle_are_no_backup() -> None:
+    one, two = "1" * 64, "2" * 64
+    stored = [
+        Stored(identifier=one, time=datetime(2020, 1, 1, tzinfo=UTC), tags=frozenset({f"base={two}"})),
+        Stored(identifier=two, time=datetime(2020, 1, 2, tzinfo=UTC), tags=frozenset({f"base={one}"})),
+    ]
+    with pytest.raises(DamagedError, match="which is not in the repository any more: make a full backup"):
+        chain(stored, stored[0])
+
+
+def _removed(choices: Mapping[str, Choice]) -> list[Stored]:
+    return [each for choice in choices.values() for each in choice.removed]

@@ -19,6 +19,8 @@ OBJECTS: Final = {"kinds": [{"apiVersion": "v1", "kind": "ConfigMap"}], "service
 COMMAND: Final = {"image": "localhost/tool", "command": ["export"], "runAsUser": 2000}
 POSTGRES: Final = {"host": "db", "database": "shop", "secretRef": {"name": "db"}}
 SEVERAL: Final = {"databases": ["shop", "tenant_*"], "excludeDatabases": ["tenant_old"], "jobs": 4}
+PHYSICAL: Final = {**POSTGRES, "method": "Physical"}
+INCREMENTAL: Final = {"name": "hourly", "schedule": "0 * * * *", "incremental": True}
 TEST: Final = {"schedule": "0 5 * * *", "memory": "3Gi", "scratchSize": "4Gi"}
 
 
@@ -146,3 +148,37 @@ def test_what_a_source_does_not_have_cannot_be_expected(
 ) -> None:
     with pytest.raises(ValidationError, match=words):
         spec(source, **test)
+
+
+def test_the_files_of_a_server_are_copied_and_proven_by_steps_of_their_own() -> None:
+    schedules = [
+        {"name": "weekly", "schedule": "0 0 * * SUN"},
+        {"name": "hourly", "schedule": "0 * * * *", "incremental": True},
+    ]
+    declared = {**SPEC, "source": {"postgres": PHYSICAL}, "schedules": schedules, "verify": {"restoreTest": TEST}}
+    found = {
+        name: backup_work(OWNER, BackupSpec.model_validate(declared), name, verified=None)
+        for name in ("weekly", "hourly", "restore-test")
+    }
+
+    steps = {name: step(work) for name, work in found.items()}
+    assert [name for name, _ in steps.values()] == ["backupPhysical", "backupPhysical", "backupPhysicalTest"]
+    assert [steps[name][1]["incremental"] for name in ("weekly", "hourly")] == [False, True]
+    assert found["weekly"].secrets == {"repository": "repository", "source": "db"}
+    assert found["restore-test"].secrets == {"repository": "repository"}
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "words"),
+    [
+        ({"postgres": PHYSICAL}, {"verify": {"fullRestore": {"schedule": "0 5 1 * *"}}}, "verify.fullRestore compares"),
+        ({"postgres": {**PHYSICAL, "method": "Logical"}}, {"schedules": [INCREMENTAL]}, "with method Physical"),
+        ({"redis": REDIS}, {"schedules": [INCREMENTAL]}, "with method Physical"),
+        ({"postgres": {**PHYSICAL, "databases": ["*"]}}, {}, "remove databases, excludeDatabases and jobs"),
+        ({"postgres": {**PHYSICAL, "jobs": 2}}, {}, "remove databases, excludeDatabases and jobs"),
+        ({"postgres": {**PHYSICAL, "method": "physical"}}, {}, "'Logical' or 'Physical'"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(source: dict[str, Any], more: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        BackupSpec.model_validate({**SPEC, "source": source, **more})

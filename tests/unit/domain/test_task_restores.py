@@ -20,6 +20,8 @@ VERIFIED: Final = {
     "ageSeconds": 14400,
 }
 
+PHYSICAL: Final = {"postgres": {**SPEC["source"]["postgres"], "method": "Physical"}}
+
 
 def policy(name: str = "shop-db", *, status: Object | None = None, **spec: object) -> Object:
     made = resource("BackupPolicy", {**SPEC, "scratchSize": "20Gi", **spec}, created=at("00:00"), name=name)
@@ -93,6 +95,7 @@ def test_two_policies_do_not_get_in_each_others_way() -> None:
         ({"policy": "nowhere"}, [], "BackupPolicyNotFound", "BackupPolicy 'nowhere' does not exist in this namespace"),
         ({"policy": "shop-db"}, [policy(repository={})], "BackupPolicyInvalid", "cannot be read"),
         ({"policy": "shop-db"}, [policy(source={"redis": {"host": "cache"}})], "NoDatabaseBackedUp", "with restic"),
+        ({"policy": "shop-db"}, [policy(source=PHYSICAL)], "NoDatabaseBackedUp", "(method Physical)"),
         (
             {"policy": "shop-db", "snapshot": "latestVerified"},
             [policy()],

@@ -1,8 +1,8 @@
 """Removes the backups that no retention keeps, and the data that nobody needs any more.
 
-It must never remove a snapshot of another policy, the newest one of a schedule, or the one that was verified last, and
-nothing at all from a repository that is damaged. It removes by id what it has looked at, so that whatever stops it in
-between, nothing else is gone, and the next run goes on.
+It must never remove a snapshot of another policy, the newest one of a schedule, the one that was verified last, or one
+that another builds on, and nothing at all from a repository that is damaged. It removes by id what it has looked at, so
+that whatever stops it in between, nothing else is gone, and the next run goes on.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from pydantic import Field
 from upkeep.actions.backup.damage import DamagedError, damage_finding
 from upkeep.actions.backup.repository import REPOSITORY_BYTES, Repository
 from upkeep.actions.backup.restic import Restic
-from upkeep.actions.backup.retention import Choice, ScheduleRetention, choose
+from upkeep.actions.backup.retention import Choice, ScheduleRetention, choose, unbroken
 from upkeep.actions.backup.snapshot import Stored
 from upkeep.actions.contract import Action, ActionError, Context, Outcome, Result
 from upkeep.actions.text import readable_size, several
@@ -93,6 +93,7 @@ class BackupPrune(Action):
             proposed = await restic.unkept(options, host=self.policy, tag=f"{tag},{of_schedule}")
             stored = [snapshot for snapshot in mine if of_schedule in snapshot.tags]
             choices[each.schedule] = choose(stored, proposed, verified=self.verified)
+        choices = unbroken(mine, choices)
         return _Plan(mine=mine, choices=choices, unproven=self._unproven(mine, choices))
 
     def _unproven(self, mine: Sequence[Stored], choices: dict[str, Choice]) -> str:
@@ -160,5 +161,5 @@ class _Plan:
         ]
         which = f" ({', '.join(parts)})" if parts else ""
         pinned = [each.name for choice in self.choices.values() for each in choice.pinned]
-        why = f", also {', '.join(pinned)}, verified last or the newest" if pinned else ""
+        why = f", also {', '.join(pinned)}, verified last, the newest, or built upon" if pinned else ""
         return f"{doing} {going} of {several(total, 'snapshot')}{which}, {total - going} kept{why}"

@@ -232,17 +232,23 @@ class Restic:
         free = await self.storage.free()
         return {REPOSITORY_BYTES: await self.size(), **({} if free is None else {FREE_BYTES: free})}
 
-    async def restore(self, snapshot: Stored, target: Path) -> None:
-        """Bring all files of a snapshot back, and read them again to compare them with the repository.
+    async def restore(self, snapshot: Stored, target: Path, *, only: str = "") -> None:
+        """Bring the files of a snapshot back, and read them again to compare them with the repository.
+
+        Args:
+            snapshot: which one.
+            target: directory that they come into.
+            only: the path of one of them in the snapshot, from its root; left out: all of them.
 
         Raises:
             DamagedError: the repository does not give all of them back as they were.
             ActionError: they could not be restored: no room, or the repository cannot be opened.
         """
-        await self._undisturbed(lambda: self._restore(snapshot, target))
+        await self._undisturbed(lambda: self._restore(snapshot, target, only))
 
-    async def _restore(self, snapshot: Stored, target: Path) -> None:
-        finished = await self._unlocked(["restore", snapshot.identifier, f"--target={target}", "--verify"])
+    async def _restore(self, snapshot: Stored, target: Path, only: str) -> None:
+        options = [f"--target={target}", "--verify", *([f"--include={only}"] if only else [])]
+        finished = await self._unlocked(["restore", snapshot.identifier, *options])
         if finished.code and NO_SPACE in finished.errors:
             msg = f"cannot restore from repository {self.name}: the scratch volume is full: raise scratchSize"
             raise ActionError(msg)

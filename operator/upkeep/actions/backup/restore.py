@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar, Final, Self
 from pydantic import AwareDatetime, Field, WithJsonSchema, model_validator
 
 from upkeep.actions.backup.archive import DATABASE, Archive, Record, last_words
+from upkeep.actions.backup.chain import PHYSICAL
 from upkeep.actions.backup.damage import DamagedError, damage_finding
 from upkeep.actions.backup.dump import DIRECTORY
 from upkeep.actions.backup.expectation import ValidationQuery
@@ -218,6 +219,12 @@ class BackupRestore(Action):
         raise ActionError(msg)
 
     async def _restored(self, course: "_Course", restic: Restic, snapshot: Stored) -> Result:
+        if PHYSICAL in snapshot.tags:
+            msg = (
+                f"snapshot {snapshot.name} has the files of a whole server (method Physical), which replace no "
+                "database of another: bring them back by hand (docs/guides/physical-backups.md)"
+            )
+            raise ActionError(msg)
         with vacated(course.place.scratch / _FILES) as files:
             await restic.restore(snapshot, files)
             course.passed("fetch_seconds")

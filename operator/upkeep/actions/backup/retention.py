@@ -1,16 +1,17 @@
 """What of a schedule's snapshots is kept: restic's own rules, and what those may never take away.
 
 restic proposes, this module only ever takes away from the proposal: it must never name a snapshot for removal that
-restic would keep, that is the newest one of its schedule, or that is the one that was verified last.
+restic would keep, that is the newest one of its schedule, that was verified last, or that one which stays builds on.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
+from upkeep.actions.backup.chain import needed
 from upkeep.actions.backup.snapshot import Stored
 from upkeep.actions.fields import Duration, Model, Rule
 
@@ -90,12 +91,22 @@ class Choice:
     Attributes:
         removed: what may go, oldest first.
         kept: what stays, oldest first.
-        pinned: those of `kept` that only stay because they are the newest, or were verified last.
+        pinned: those of `kept` that only stay because they are the newest, were verified last, or another builds on
+            them.
     """
 
     removed: Sequence[Stored]
     kept: Sequence[Stored]
     pinned: Sequence[Stored]
+
+    def sparing(self, spared: Collection[Stored]) -> "Choice":
+        """The same, but that these stay too."""
+        staying = [each for each in self.removed if each in spared]
+        return Choice(
+            removed=[each for each in self.removed if each not in staying],
+            kept=sorted([*self.kept, *staying], key=lambda each: (each.time, each.identifier)),
+            pinned=[*self.pinned, *staying],
+        )
 
 
 def choose(stored: Collection[Stored], proposed: Collection[str], *, verified: str | None) -> Choice:
@@ -112,3 +123,15 @@ def choose(stored: Collection[Stored], proposed: Collection[str], *, verified: s
     pinned = [each for each in out if each.time == newest or (verified and each.goes_by(verified))]
     removed = [each for each in out if each not in pinned]
     return Choice(removed=removed, kept=[each for each in ordered if each not in removed], pinned=pinned)
+
+
+def unbroken(stored: Collection[Stored], choices: Mapping[str, Choice]) -> dict[str, Choice]:
+    """The same choices, without those removals by which a snapshot that stays would lose what it builds on.
+
+    Args:
+        stored: all snapshots of the policy.
+        choices: what becomes of those of each schedule with a retention, by its name.
+    """
+    going = [each for choice in choices.values() for each in choice.removed]
+    spared = needed(stored, [each for each in stored if each not in going])
+    return {name: choice.sparing(spared) for name, choice in choices.items()}

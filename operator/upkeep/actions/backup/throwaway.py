@@ -30,7 +30,7 @@ _DIRECTORY: Final = "throwaway"
 _LOG: Final = "throwaway.log"
 _START_SECONDS: Final = 60.0
 _LOOK_AGAIN_SECONDS: Final = 0.05
-_SETTINGS: Final = (
+SETTINGS: Final = (
     "listen_addresses=",
     "fsync=off",
     "synchronous_commit=off",
@@ -46,6 +46,8 @@ _SETTINGS: Final = (
     "max_connections=20",
     "logging_collector=off",
 )
+"""What such a server is told, whatever it holds."""
+
 _UNICODE: Final = "UTF8"
 
 
@@ -56,20 +58,22 @@ class Throwaway:
     Attributes:
         socket: directory of its socket.
         programs: those of its version.
+        superuser: name of its superuser.
     """
 
     socket: Path
     programs: Programs
+    superuser: str = SUPERUSER
 
     @property
     def environment(self) -> Mapping[str, str]:
         """Variables of libpq for programs that restore into it."""
-        return {"PGHOST": str(self.socket), "PGUSER": SUPERUSER, "PGAPPNAME": "upkeep"}
+        return {"PGHOST": str(self.socket), "PGUSER": self.superuser, "PGAPPNAME": "upkeep"}
 
     @asynccontextmanager
-    async def connected(self, database: str, *, user: str = SUPERUSER) -> "AsyncIterator[AsyncConnection[Any]]":
-        """A connection with autocommit."""
-        connection = await _connect(self.socket, database, user)
+    async def connected(self, database: str, *, user: str = "") -> "AsyncIterator[AsyncConnection[Any]]":
+        """A connection with autocommit, of the superuser unless another is named."""
+        connection = await _connect(self.socket, database, user or self.superuser)
         try:
             yield connection
         finally:
@@ -142,7 +146,7 @@ async def throwaway(programs: Programs, scratch: Path) -> AsyncIterator[Throwawa
     shutil.rmtree(data, ignore_errors=True)
     try:
         await _initialise(programs, data, scratch)
-        settings = [f"-c{setting}" for setting in (*_SETTINGS, f"unix_socket_directories={data}")]
+        settings = [f"-c{setting}" for setting in (*SETTINGS, f"unix_socket_directories={data}")]
         command = [programs.path("postgres"), f"-D{data}", *settings]
         async with serving(command, environment={}, directory=scratch, log=log, stop=signal.SIGQUIT) as process:
             await _started(process, data, log)
@@ -184,7 +188,7 @@ async def _started(process: Process, socket: Path, log: Path) -> None:
                     continue
                 await connection.close()
                 return
-        what = _last_line(log)
+        what = last_line(log)
     msg = f"the throw-away PostgreSQL does not start: {what}: look into the log of the Pod, and at its memory limit"
     raise ActionError(msg)
 
@@ -197,7 +201,8 @@ async def _connect(socket: Path, database: str, user: str) -> "AsyncConnection[A
     )
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """What a server's log says of its end: the first fatal line, else the last."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     telling = [line for line in lines if "FATAL" in line or "PANIC" in line] or lines[-1:] or ["it said nothing"]
     return re.sub(r"^.*?(?:FATAL|PANIC):\s+", "", telling[0])

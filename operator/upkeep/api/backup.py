@@ -16,6 +16,7 @@ from upkeep.actions.backup.sanity import Sanity
 from upkeep.actions.connections import SecretReference
 from upkeep.actions.fields import Duration, LabelName, Model, ObjectName, OneOf, Rule, Size
 from upkeep.api.backupsource import BackupSource
+from upkeep.api.coldcopy import COLD_COPY, ColdCopy, LastColdCopy
 from upkeep.api.scheduling import CronExpression, Exclusions, Timestamp, TimeZone, WindowReferences
 from upkeep.api.status import ResourceStatus, ScheduleAnchor
 from upkeep.api.steps import BY_NAME, UNIQUE
@@ -39,11 +40,17 @@ _FREE_NAMES: Final[Mapping[str, Rule]] = {
         (RESTORE_TEST, "verify.restoreTest"),
         (FULL_RESTORE, "verify.fullRestore"),
         (PRUNE, "spec.prune"),
+        (COLD_COPY, "spec.coldCopy"),
     )
 }
 _ENFORCED: Final[Rule] = {
     "rule": "has(self.prune) || !self.schedules.exists(each, has(each.retention))",
     "message": "a retention does nothing by itself: say in prune.schedule when old backups are removed",
+}
+_ELSEWHERE: Final[Rule] = {
+    "rule": "!has(self.coldCopy) || !has(self.repository.s3) || self.coldCopy.s3.bucket != self.repository.s3.bucket"
+    " || self.coldCopy.s3.endpoint != self.repository.s3.endpoint",
+    "message": "coldCopy.s3 is in the bucket of the repository: name another bucket, which does not go with that one",
 }
 _FITTING: Final[Mapping[str, Sequence[str]]] = {
     "queries": ("postgres",),
@@ -241,6 +248,8 @@ class BackupSpec(Model):
     """When backups are made."""
     prune: Pruning | None = None
     """When old backups are removed. Left out: never."""
+    cold_copy: ColdCopy | None = None
+    """A second copy of the repository, in cold storage. Left out: none."""
     time_zone: TimeZone = "Etc/UTC"
     """IANA time zone of all schedules, for example Europe/Berlin."""
     exclusions: Exclusions = Field(default_factory=list)
@@ -275,6 +284,7 @@ class BackupSpec(Model):
             _WHOLE,
             _COMPARABLE,
             _BY_BLOCKS,
+            _ELSEWHERE,
             *(_fitting(name, kinds) for name, kinds in _FITTING.items()),
         )
 
@@ -282,6 +292,14 @@ class BackupSpec(Model):
     def _enforces_its_retention(self) -> Self:
         if self.prune is None and any(schedule.retention for schedule in self.schedules):
             raise ValueError(_ENFORCED["message"])
+        return self
+
+    @model_validator(mode="after")
+    def _copies_to_somewhere_else(self) -> Self:
+        here = self.repository.s3
+        there = self.cold_copy.s3 if self.cold_copy else None
+        if here and there and (here.endpoint, here.bucket) == (there.endpoint, there.bucket):
+            raise ValueError(_ELSEWHERE["message"])
         return self
 
     @model_validator(mode="after")
@@ -325,7 +343,7 @@ class BackupScheduleStatus(Model):
     """Where one schedule of a policy stands."""
 
     name: str
-    """Name of the schedule, `integrity`, `restore-test`, `full-restore` or `prune`."""
+    """Name of the schedule, `integrity`, `restore-test`, `full-restore`, `prune` or `cold-copy`."""
     next_schedule_time: Timestamp | None = None
     """When it runs next."""
     last_schedule_time: Timestamp | None = None
@@ -389,8 +407,8 @@ class Capacity(Model):
 class BackupStatus(ResourceStatus):
     """Where the policy stands."""
 
-    schedules: Annotated[Sequence[BackupScheduleStatus], Field(max_length=12)] = ()
-    """Each schedule, the integrity check, the restore tests and the removal of old backups."""
+    schedules: Annotated[Sequence[BackupScheduleStatus], Field(max_length=13)] = ()
+    """Each schedule, the integrity check, the restore tests, the removal of old backups and the cold copy."""
     last_backup: str | None = None
     """What the last good backup said: its snapshot and size."""
     last_backup_time: Timestamp | None = None
@@ -405,6 +423,8 @@ class BackupStatus(ResourceStatus):
     """The last full restore that was passed."""
     last_prune: LastPrune | None = None
     """The last removal of old backups that ended well."""
+    cold_copy: LastColdCopy | None = None
+    """The copy in cold storage, which nobody has verified."""
     repository_bytes: Annotated[int | None, Field(ge=0)] = None
     """Size of the repository after the last backup or removal, with what other policies keep in it."""
     capacity: Capacity | None = None

@@ -178,6 +178,14 @@ class _StatusCollector(Collector):
             "When a full restore was last passed, in Unix seconds.",
             labels=_OWNER,
         )
+        cold = [
+            GaugeMetricFamily(f"{prefix}_{name}", text, labels=_OWNER)
+            for name, text in (
+                ("cold_copy_timestamp_seconds", "When the cold copy was last made whole, in Unix seconds."),
+                ("cold_copy_bytes", "Its size."),
+                ("cold_copy_snapshots", "How many snapshots it holds."),
+            )
+        ]
         overdue = GaugeMetricFamily(
             f"{prefix}_overdue", "1: something that was due has not ended well in its time, 0: nothing.", labels=_OWNER
         )
@@ -193,6 +201,8 @@ class _StatusCollector(Collector):
                     family.add_metric(names, value)
                 for family, value in zip(pruned, _removal(state), strict=False):
                     family.add_metric(names, value)
+                for family, value in zip(cold, _copy(state), strict=False):
+                    family.add_metric(names, value)
                 if "lastFullRestore" in state:
                     full.add_metric(names, _seconds(state["lastFullRestore"]["time"]))
                 if (late := _condition(state, OVERDUE)) is not None:
@@ -205,7 +215,7 @@ class _StatusCollector(Collector):
                 run = _ended_run(state)
                 if run is not None:
                     _add_run(run, names, last_run=None, duration=duration, status=status)
-        return [last, checked, *verified, *pruned, size, *room.values(), status, duration, full, overdue]
+        return [last, checked, *verified, *pruned, *cold, size, *room.values(), status, duration, full, overdue]
 
     def _all(self, plural: str) -> list[dict[str, Any]]:
         kinds = {resource.plural: resource for resource in (TASKS, WINDOWS, BACKUPS)}
@@ -233,6 +243,14 @@ def _removal(state: dict[str, Any]) -> list[float]:
     if not last:
         return []
     return [_seconds(last["time"]), *(float(last[name]) for name in ("removed", "kept", "freedBytes"))]
+
+
+def _copy(state: dict[str, Any]) -> list[float]:
+    """Of the cold copy: when it was last made whole, its size, and how many snapshots it holds."""
+    last = state.get("coldCopy")
+    if not last:
+        return []
+    return [_seconds(last["time"]), *(float(last[name]) for name in ("bytes", "snapshots"))]
 
 
 def _ended_run(state: dict[str, Any]) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from upkeep.api.backup import (
     BackupSpec,
     BackupStatus,
 )
+from upkeep.api.coldcopy import COLD_COPY
 from upkeep.api.status import OccurrenceRecord, Trigger
 from upkeep.domain.account import Cause, Reason, missed, record, records
 from upkeep.domain.backupwork import backup_work
@@ -258,7 +259,7 @@ class _Plan:
                 occasion.schedule,
                 verified=verified,
                 departed=self.departed,
-                last=next(iter(self.proofs.snapshots), None),
+                known=self.proofs.snapshots,
             ),
         )
         event = Announce(type=EventType.NORMAL, reason="RunStarted", message=f"{start.name}: {occasion.schedule}")
@@ -392,7 +393,7 @@ class _Plan:
 
 
 def _declared(spec: BackupSpec) -> list[tuple[str, Declaration]]:
-    """The schedules by name, what proves the backups, and what removes the old ones."""
+    """The schedules by name, what proves the backups, what removes the old ones, and what copies them."""
     crons = [(schedule.name, schedule.schedule) for schedule in spec.schedules]
     if spec.verify.integrity:
         crons.append((INTEGRITY, spec.verify.integrity.schedule))
@@ -402,6 +403,8 @@ def _declared(spec: BackupSpec) -> list[tuple[str, Declaration]]:
         crons.append((FULL_RESTORE, spec.verify.full_restore.schedule))
     if spec.prune:
         crons.append((PRUNE, spec.prune.schedule))
+    if spec.cold_copy:
+        crons.append((COLD_COPY, spec.cold_copy.schedule))
     return [(name, Declaration(cron=cron, zone=spec.time_zone, exclusions=spec.exclusions)) for name, cron in crons]
 
 

@@ -1,13 +1,14 @@
-"""What the Job of a policy's run has to contain: a backup, a check of the repository, a restore test, or a removal.
+"""What the Job of a policy's run has to contain: a backup, a check of the repository, a test, a removal, or a copy.
 
 A Job gets only what it needs. The restore test runs what was in a database, so that it has no credentials of the
-source, and a repository that it can only read.
+source, and a repository that it can only read. The cold copy has not even the repository's password.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, TypedDict
 
+from upkeep.actions.backup.coldcopy import COLD_NAME, BackupColdCopy
 from upkeep.actions.backup.files import BackupFiles
 from upkeep.actions.backup.filestest import BackupFilesTest
 from upkeep.actions.backup.integrity import BackupIntegrity
@@ -19,7 +20,7 @@ from upkeep.actions.backup.postgres import BackupPostgres
 from upkeep.actions.backup.prune import BackupPrune
 from upkeep.actions.backup.redis import BackupRedis
 from upkeep.actions.backup.redistest import BackupRedisTest
-from upkeep.actions.backup.repository import Repository
+from upkeep.actions.backup.repository import CREDENTIALS_NAME, Repository
 from upkeep.actions.backup.restoretest import BackupRestoreTest
 from upkeep.actions.backup.retention import ScheduleRetention
 from upkeep.actions.backup.sanity import Previous, Sanity
@@ -37,10 +38,11 @@ from upkeep.api.backup import (
     StoredBackup,
 )
 from upkeep.api.backupsource import BackupSource
+from upkeep.api.coldcopy import COLD_COPY, ColdCopy
 from upkeep.domain.identity import Identity
 from upkeep.domain.order import OUTPUT_DIRECTORY, OUTPUT_VARIABLE, OrderedStep, RunOrder
 from upkeep.domain.origins import access
-from upkeep.domain.work import MEMORY, Work
+from upkeep.domain.work import MEMORY, Access, Work
 
 SOURCE: Final = "source"
 """Name under which the Secret of the source is mounted."""
@@ -55,9 +57,9 @@ def backup_work(
     *,
     verified: LastVerified | None,
     departed: Sequence[str] = (),
-    last: StoredBackup | None = None,
+    known: Sequence[StoredBackup] = (),
 ) -> Work:
-    """The work of one schedule of a policy, of its integrity check, of its restore test, or of the removal.
+    """The work of one schedule of a policy, of its integrity check, of its restore test, of the removal, or of a copy.
 
     Args:
         owner: the policy.
@@ -65,9 +67,12 @@ def backup_work(
         schedule: name of the schedule, or the name under which one of the others stands beside them.
         verified: the last restore test that was passed, of which the removal keeps the snapshot.
         departed: names of Jobs of the policy that have ended.
-        last: the last good backup, than which the next one must not be much smaller.
+        known: the good backups, newest first; the next one must not be much smaller than the first of them.
     """
     reached, test = access(spec, departed=departed), _test(spec, schedule)
+    if schedule == COLD_COPY and spec.cold_copy:
+        return _copying(owner, spec, spec.cold_copy, reached, known)
+    last = next(iter(known), None)
     action = _action(owner, spec, schedule, verified, reached.repository, last)
     step = OrderedStep(name=schedule, action_name=type(action).action_name, action=action)
     work = Work(
@@ -81,6 +86,28 @@ def backup_work(
         memory=test.memory if test else MEMORY,
     )
     return work if schedule in {INTEGRITY, RESTORE_TEST, FULL_RESTORE, PRUNE} else _with_source(work, spec.source)
+
+
+def _copying(owner: Identity, spec: BackupSpec, copy: ColdCopy, reached: Access, known: Sequence[StoredBackup]) -> Work:
+    """The work of a copy to cold storage: it reads the repository as it is, and understands nothing of it."""
+    action = BackupColdCopy(
+        repository=reached.repository.model_copy(update={"password_secret_ref": None}),
+        target=copy.s3,
+        storage_class=copy.storage_class,
+        keep_for=copy.keep_for,
+        limit_upload=copy.limit_upload,
+        known=[each.snapshot for each in known],
+    )
+    step = OrderedStep(name=COLD_COPY, action_name=action.action_name, action=action)
+    secrets = {name: secret for name, secret in reached.secrets.items() if name != CREDENTIALS_NAME}
+    return Work(
+        content=RunOrder(owner=str(owner), timeout=spec.timeout, steps=[step]),
+        timeout=spec.timeout,
+        secrets={**secrets, COLD_NAME: copy.s3.secret_ref.name},
+        claims=reached.claims,
+        only_reads=True,
+        user=spec.source.user,
+    )
 
 
 def _with_source(work: Work, source: BackupSource) -> Work:

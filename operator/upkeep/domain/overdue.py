@@ -11,6 +11,7 @@ from typing import Final
 
 from upkeep.actions.fields import format_duration
 from upkeep.api.backup import FULL_RESTORE, INTEGRITY, PRUNE, RESTORE_TEST, BackupScheduleStatus
+from upkeep.api.coldcopy import COLD_COPY
 from upkeep.api.status import Condition
 from upkeep.domain.conditions import Fact
 from upkeep.domain.decision import Announce, EventType
@@ -21,7 +22,15 @@ OVERDUE: Final = "Overdue"
 ON_TIME: Final = "OnTime"
 BACKUP_OVERDUE: Final = "BackupOverdue"
 VERIFICATION_OVERDUE: Final = "VerificationOverdue"
-_PROOFS: Final = frozenset({INTEGRITY, RESTORE_TEST, FULL_RESTORE})
+COLD_COPY_OVERDUE: Final = "ColdCopyOverdue"
+_REASONS: Final = (BACKUP_OVERDUE, VERIFICATION_OVERDUE, COLD_COPY_OVERDUE)
+"""What matters most comes first."""
+_NO_BACKUPS: Final = {
+    INTEGRITY: VERIFICATION_OVERDUE,
+    RESTORE_TEST: VERIFICATION_OVERDUE,
+    FULL_RESTORE: VERIFICATION_OVERDUE,
+    COLD_COPY: COLD_COPY_OVERDUE,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +40,10 @@ class _Late:
     schedule: str
     due: datetime
     succeeded: str | None
+
+    @property
+    def reason(self) -> str:
+        return _NO_BACKUPS.get(self.schedule, BACKUP_OVERDUE)
 
     def __str__(self) -> str:
         last = f"last one at {self.succeeded}" if self.succeeded else "none ever did"
@@ -80,7 +93,7 @@ class Lateness:
                 late.append(_Late(schedule=timetable.name, due=due, succeeded=succeeded))
             else:
                 alarms.append(due + grace)
-        return cls(late=sorted(late, key=lambda each: each.schedule in _PROOFS), wake_at=min(alarms, default=None))
+        return cls(late=sorted(late, key=lambda each: _REASONS.index(each.reason)), wake_at=min(alarms, default=None))
 
     def fact(self, *, suspended: str | None, grace: timedelta) -> Fact:
         """The condition; `suspended` is since when nothing is expected."""
@@ -90,9 +103,10 @@ class Lateness:
         if not self.late:
             message = f"all that was due ended well within {format_duration(grace)}"
             return Fact(type=OVERDUE, status=False, reason=ON_TIME, message=message)
-        reason = VERIFICATION_OVERDUE if self.late[0].schedule in _PROOFS else BACKUP_OVERDUE
         advice = "see lastRun and the condition Ready for why"
-        return Fact(type=OVERDUE, status=True, reason=reason, message=f"{'; '.join(map(str, self.late))}: {advice}")
+        return Fact(
+            type=OVERDUE, status=True, reason=self.late[0].reason, message=f"{'; '.join(map(str, self.late))}: {advice}"
+        )
 
 
 def remembered(known: Sequence[Condition]) -> Sequence[Fact]:

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
+from upkeep.actions.backup.coldcopy import COPY_BYTES, COPY_SNAPSHOTS, STORAGE_CLASS, THAW_TIME
 from upkeep.actions.backup.prune import FREED_BYTES, KEPT, KEPT_SNAPSHOTS, REMOVED
 from upkeep.actions.backup.repository import FREE_BYTES, REPOSITORY_BYTES
 from upkeep.actions.backup.snapshot import BYTES, SNAPSHOT, SNAPSHOT_TIME
 from upkeep.actions.backup.trial import AGE_SECONDS, RESTORE_SECONDS
 from upkeep.actions.contract import Outcome
 from upkeep.api.backup import FULL_RESTORE, INTEGRITY, PRUNE, RESTORE_TEST, LastPrune, LastVerified, StoredBackup
+from upkeep.api.coldcopy import COLD_COPY, LastColdCopy
 from upkeep.api.status import Condition
 from upkeep.domain.capacity import Measured
 from upkeep.domain.conditions import Fact
@@ -65,6 +67,8 @@ class Proofs:
             proof = {"last_integrity_check_time": ended}
         elif schedule == PRUNE:
             proof = _pruned(step, ended) | self._listing(_left(self.snapshots, step))
+        elif schedule == COLD_COPY:
+            proof = _copied(step, ended)
         else:
             message = step.message if step else run.message
             listing = self._listing(_with_backup(self.snapshots, step, schedule))
@@ -181,6 +185,22 @@ def _pruned(step: StepReport | None, ended: str) -> dict[str, Any]:
     except (KeyError, ValueError, OverflowError):
         return {}
     return {"last_prune": last}
+
+
+def _copied(step: StepReport | None, ended: str) -> dict[str, Any]:
+    """What a copy to cold storage holds; nothing where it does not say."""
+    try:
+        last = LastColdCopy(
+            time=ended,
+            snapshot=step.facts.get(SNAPSHOT) if step else None,
+            snapshots=int(step.metrics[COPY_SNAPSHOTS] if step else -1),
+            bytes=int(step.metrics[COPY_BYTES] if step else -1),
+            storage_class=step.facts[STORAGE_CLASS] if step else "",
+            thaw_time=step.facts[THAW_TIME] if step else "",
+        )
+    except (KeyError, ValueError, OverflowError):
+        return {}
+    return {"cold_copy": last}
 
 
 def _size(step: StepReport | None) -> Mapping[str, int]:

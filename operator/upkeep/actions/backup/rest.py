@@ -4,7 +4,7 @@ Credentials travel in a file that only this user can read, never in an argument 
 """
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -53,12 +53,12 @@ class RestServer(WebStore):
         Raises:
             ActionError: the Secret is missing, or has not both keys.
         """
-        self._url = f"{location.url.rstrip('/')}/"
+        self.url = f"{location.url.rstrip('/')}/"
         self._secret = location.secret_ref.name if location.secret_ref else ""
         self._login = _login(context, self._secret) if self._secret else None
         authority = context.credentials / STORAGE_NAME / "ca.crt"
         self.authority = authority if authority.is_file() else None
-        self.name = f"rest:{self._url}".rstrip("/")
+        self.name = f"rest:{self.url}".rstrip("/")
         self.room = "the server takes no more: give it more room, or raise its --max-size"
 
     @property
@@ -69,7 +69,7 @@ class RestServer(WebStore):
     @contextmanager
     def credentials(self, scratch: Path) -> Iterator[Mapping[str, str]]:
         """A file with the address as restic wants it."""
-        place = urlsplit(self._url)
+        place = urlsplit(self.url)
         login = ":".join(quote(word, safe="") for word in self._login) + "@" if self._login else ""
         location = f"rest:{place.scheme}://{login}{place.netloc}{place.path}"
         with private_file(scratch / _LOCATION_FILE, location) as path:
@@ -89,6 +89,10 @@ class RestServer(WebStore):
                 found[_CONFIG] = File(bytes=int(answer.headers.get("content-length", 0)), age=0.0)
         return found
 
+    def content(self, name: str) -> AsyncGenerator[bytes, None]:
+        """As the server sends it."""
+        return self.received(f"{self.url}{name}", self._headers)
+
     async def put(self, name: str) -> None:
         """Nothing: the server takes only files of restic, and itself refuses a second config."""
 
@@ -96,12 +100,15 @@ class RestServer(WebStore):
         """Delete the file; also an append-only server lets locks be deleted."""
         await self._asked("DELETE", name)
 
+    @property
+    def _headers(self) -> Mapping[str, str]:
+        if not self._login:
+            return _SIZES
+        return {**_SIZES, "Authorization": f"Basic {b64encode(':'.join(self._login).encode()).decode()}"}
+
     async def _asked(self, method: str, name: str) -> "Response":
         """The answer to a request: good, or that there is no such file."""
-        headers = dict(_SIZES)
-        if self._login:
-            headers["Authorization"] = f"Basic {b64encode(':'.join(self._login).encode()).decode()}"
-        answer = await self.request(method, f"{self._url}{name}", headers)
+        answer = await self.request(method, f"{self.url}{name}", self._headers)
         if answer.is_success or answer.status_code == _NOT_FOUND:
             return answer
         if answer.status_code in _REFUSED:

@@ -1,15 +1,15 @@
 """A repository in a bucket, on Amazon S3 or any server that speaks its protocol.
 
-restic does the work. What is asked here besides is signed as the protocol's documentation says ("Signature Version 4"),
-because restic tries again for a quarter of an hour where a name or a key is wrong, and makes buckets that are missing.
-Credentials travel in a file that only this user can read, never in an argument or a variable.
+restic does the work. What is asked here besides is signed here too, because restic tries again for a quarter of an hour
+where a name or a key is wrong, and makes buckets that are missing. Credentials travel in a file that only this user can
+read, never in an argument or a variable.
 """
 
-import hashlib
-import hmac
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from base64 import b64decode, b64encode
+from binascii import Error as NotBase64Error
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Self
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree as ET
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from upkeep.actions.backup.storage import REPOSITORY_VARIABLE, STORAGE_NAME, File
-from upkeep.actions.backup.webstore import WebStore, private_file
+from upkeep.actions.backup.signature import EMPTY, Keys, Request
+from upkeep.actions.backup.storage import REPOSITORY_VARIABLE, STORAGE_NAME, File, GoneError, UnreachableError
+from upkeep.actions.backup.webstore import Body, WebStore, private_file
 from upkeep.actions.connections import SecretReference, readable_url
 from upkeep.actions.contract import ActionError, Context
 from upkeep.actions.fields import Model, Rule
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 _ACCESS_KEY: Final = ("accessKeyId", "AWS_ACCESS_KEY_ID")
 _SECRET_KEY: Final = ("secretAccessKey", "AWS_SECRET_ACCESS_KEY")
 _CREDENTIALS_FILE: Final = "s3-credentials.json"
-_EMPTY: Final = hashlib.sha256(b"").hexdigest()
 _NOWHERE: Final = "us-east-1"
 """The region of requests where none is named; servers other than Amazon's mostly take any."""
 _UNREADABLE: Final = "not-xml"
@@ -41,6 +41,13 @@ _INSIDE: Final[Rule] = {
     "message": "prefix must not contain '..'",
 }
 _GONE: Final = "NoSuchKey"
+_LOG: Final = "look into the server's log"
+_ADVICE: Final = {
+    "InvalidObjectState": "it was archived: thaw it, and let no lifecycle rule archive what is not in data/",
+    "InvalidStorageClass": "the server has no such class: name one that it has",
+}
+_STORE_SECONDS: Final = 300.0
+"""How long a server may be silent that takes a whole pack of restic, or copies one."""
 
 
 class StorageClass(StrEnum):
@@ -53,8 +60,28 @@ class StorageClass(StrEnum):
     GLACIER_IR = "GLACIER_IR"
 
 
-class S3Location(Model):
-    """A repository in a bucket of Amazon S3, or of a server that speaks its protocol."""
+def _readable_at_once(value: object) -> object:
+    if value not in set(StorageClass):
+        raise ValueError(_READABLE["message"])
+    return value
+
+
+_READABLE: Final[Rule] = {
+    "rule": f"self in [{', '.join(repr(str(each)) for each in StorageClass)}]",
+    "message": f"must be one of {', '.join(StorageClass)}. A repository that has to be thawed first cannot be worked "
+    "with: for GLACIER and DEEP_ARCHIVE use spec.coldCopy",
+}
+"""A rule and no enumeration, because the API server answers to one with the enumeration alone."""
+
+ReadableClass = Annotated[
+    StorageClass,
+    BeforeValidator(_readable_at_once),
+    WithJsonSchema({"type": "string", "maxLength": 32, "x-kubernetes-validations": [_READABLE]}),
+]
+
+
+class S3Place(Model):
+    """A place in a bucket of Amazon S3, or of a server that speaks its protocol."""
 
     endpoint: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+$"), AfterValidator(readable_url)]
     """Scheme, host and port, for example `https://s3.eu-central-1.amazonaws.com` or `http://minio.storage:9000`."""
@@ -64,8 +91,6 @@ class S3Location(Model):
     """Where in the bucket. Left out: at its top, so that the bucket can hold nothing else."""
     region: Annotated[str | None, Field(max_length=64, pattern=r"^[a-z0-9-]+$")] = None
     """Region of the bucket, for example eu-central-1. Left out: whatever the server says."""
-    storage_class: StorageClass | None = None
-    """Storage class of new data. Left out: the bucket's default."""
     secret_ref: SecretReference
     """Secret with the keys `accessKeyId` and `secretAccessKey` (or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), and
     `ca.crt` where the authority of an https endpoint is not one of the system's."""
@@ -82,20 +107,39 @@ class S3Location(Model):
         return self
 
 
+class S3Location(S3Place):
+    """A repository in a bucket of Amazon S3, or of a server that speaks its protocol."""
+
+    storage_class: ReadableClass | None = None
+    """Storage class of new data: STANDARD, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING or GLACIER_IR. Left out: the
+    bucket's default."""
+
+
 class Bucket(WebStore):
     """The repository, with its credentials."""
 
-    def __init__(self, location: S3Location, context: Context) -> None:
+    def __init__(
+        self, location: S3Place, context: Context, *, directory: str = STORAGE_NAME, field: str = "s3"
+    ) -> None:
         """Find the credentials.
+
+        Args:
+            location: where it is.
+            context: of the step.
+            directory: sub-directory of the credentials in which its Secret is mounted.
+            field: where `location` stands in a policy, for messages.
 
         Raises:
             ActionError: the Secret is missing, or has not both keys.
         """
         self._location = location
+        self._field = field
         self._prefix = f"{location.prefix.strip('/')}/" if location.prefix else ""
-        self._keys = [_secret(context, names, location.secret_ref.name) for names in (_ACCESS_KEY, _SECRET_KEY)]
+        secret = location.secret_ref.name
+        self._keys = [_secret(context, names, secret, directory) for names in (_ACCESS_KEY, _SECRET_KEY)]
         self._region = location.region or _NOWHERE
-        authority = context.credentials / STORAGE_NAME / "ca.crt"
+        self.url = location.endpoint
+        authority = context.credentials / directory / "ca.crt"
         self.authority = authority if authority.is_file() else None
         self.name = f"s3:{location.endpoint}/{location.bucket}/{self._prefix}".rstrip("/")
         self.room = f"bucket {location.bucket} takes no more: raise its quota, or give the server more room"
@@ -105,7 +149,8 @@ class Bucket(WebStore):
         """Region, also where only the server said it, class and authority."""
         location = self._location
         options = [f"--option=s3.region={self._region}"] if location.region or self._region != _NOWHERE else []
-        options += [f"--option=s3.storage-class={location.storage_class}"] if location.storage_class else []
+        if isinstance(location, S3Location) and location.storage_class:
+            options += [f"--option=s3.storage-class={location.storage_class}"]
         return [*options, *([f"--cacert={self.authority}"] if self.authority else [])]
 
     @contextmanager
@@ -126,35 +171,117 @@ class Bucket(WebStore):
         found: dict[str, File] = {}
         query = {"list-type": "2", "prefix": f"{self._prefix}{part}"}
         while True:
-            answer = await self._asked("GET", "", query)
+            answer = await self._asked(self._request("GET", query=query))
             document = _document(answer)
             now = parsedate_to_datetime(answer.headers["date"]) if "date" in answer.headers else datetime.now(UTC)
             for each in document.iter("Contents"):
                 name = each.findtext("Key", "").removeprefix(self._prefix)
                 made = datetime.fromisoformat(each.findtext("LastModified", ""))
-                found[name] = File(bytes=int(each.findtext("Size", "0")), age=(now - made).total_seconds())
+                found[name] = File(
+                    bytes=int(each.findtext("Size", "0")),
+                    age=(now - made).total_seconds(),
+                    storage_class=each.findtext("StorageClass", ""),
+                )
             token = document.findtext("NextContinuationToken")
             if not token or document.findtext("IsTruncated") != "true":
                 return found
             query["continuation-token"] = token
 
+    async def content(self, name: str) -> AsyncGenerator[bytes, None]:
+        """As the server sends it; why it does not, it says in an answer to another request."""
+        request = self._request("GET", f"{self._prefix}{name}")
+        async with aclosing(self.received(request.url, self._signature(request))) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def read(self, name: str) -> bytes | None:
+        """A small object; None where there is none.
+
+        Raises:
+            ActionError: it cannot be read, for example because it is archived.
+        """
+        answer = await self._asked(self._request("GET", f"{self._prefix}{name}"))
+        return answer.content if answer.is_success else None
+
     async def put(self, name: str) -> None:
         """An empty object."""
-        await self._asked("PUT", f"{self._prefix}{name}")
+        await self._asked(self._request("PUT", f"{self._prefix}{name}"))
+
+    async def store(self, name: str, body: Body, *, size: int, digest: str, storage_class: str | None = None) -> None:
+        """Make an object, which the server keeps only if what arrived has this SHA-256.
+
+        Args:
+            name: of the object.
+            body: makes its content.
+            size: of the content.
+            digest: its SHA-256, in hex.
+            storage_class: of the object; None for the bucket's default.
+
+        Raises:
+            ActionError: it could not be made.
+        """
+        headers = {
+            "content-length": str(size),
+            "x-amz-checksum-sha256": b64encode(bytes.fromhex(digest)).decode(),
+            **_class_header(storage_class),
+        }
+        request = self._request("PUT", f"{self._prefix}{name}", headers=headers, digest=digest)
+        await self._asked(request, body)
+
+    async def adopt(self, other: "Bucket", name: str, *, storage_class: str | None = None) -> str | None:
+        """Let the server copy an object of another of its buckets; the SHA-256 of the copy, None where it says none.
+
+        Raises:
+            GoneError: it is not there.
+            ActionError: it could not be copied.
+        """
+        source = quote(f"/{other.bucket}/{other.prefix}{name}", safe="/-_.~")
+        headers = {
+            "x-amz-copy-source": source,
+            "x-amz-checksum-algorithm": "SHA256",
+            **_class_header(storage_class),
+        }
+        document = _document(await self._asked(self._request("PUT", f"{self._prefix}{name}", headers=headers)))
+        if document.tag == "Error" and document.findtext("Code") == _GONE:
+            msg = f"file {name} of repository {other.name} has gone: run this again"
+            raise GoneError(msg)
+        if document.tag == "Error":
+            # A copy that fails after it was begun is answered by an error that looks like a success.
+            msg = f"cannot copy into {self.name}: {document.findtext('Code')}: {document.findtext('Message')}"
+            raise UnreachableError(msg)
+        try:
+            return b64decode(document.findtext("ChecksumSHA256") or "").hex() or None
+        except NotBase64Error:
+            return None
 
     async def remove(self, name: str) -> None:
         """Delete the object."""
-        await self._asked("DELETE", f"{self._prefix}{name}")
+        await self._asked(self._request("DELETE", f"{self._prefix}{name}"))
 
-    async def _asked(self, method: str, key: str, query: Mapping[str, str] | None = None) -> "Response":
+    @property
+    def bucket(self) -> str:
+        """Its name."""
+        return self._location.bucket
+
+    @property
+    def prefix(self) -> str:
+        """What all names of its objects begin with."""
+        return self._prefix
+
+    def same_server(self, other: "Bucket") -> bool:
+        """Whether one server with the same credentials keeps both, so that it can copy from one to the other."""
+        mine, its = self._location, other._location  # noqa: SLF001 - of the same class
+        return (mine.endpoint, mine.region, self._keys) == (its.endpoint, its.region, other._keys)  # noqa: SLF001
+
+    async def _asked(self, request: Request, body: Body | None = None) -> "Response":
         """The good answer to a request; a server that wants another region is asked again with that one."""
-        answer = await self._signed(method, key, query or {})
+        answer = await self._answer(request, body)
         code, document = _refusal(answer)
         region = document.findtext("Region") if document is not None else answer.headers.get("x-amz-bucket-region")
         region = region or answer.headers.get("x-amz-bucket-region")
         if code and region and region != self._region and self._location.region is None:
             self._region = region
-            answer = await self._signed(method, key, query or {})
+            answer = await self._answer(request, body)
             code, document = _refusal(answer)
         if code and code != _GONE:
             said = (document.findtext("Message") if document is not None else None) or f"HTTP {answer.status_code}"
@@ -162,25 +289,31 @@ class Bucket(WebStore):
             raise ActionError(msg)
         return answer
 
-    async def _signed(self, method: str, key: str, query: Mapping[str, str]) -> "Response":
-        place = urlsplit(self._location.endpoint)
-        path = quote(f"/{self._location.bucket}/{key}" if key else f"/{self._location.bucket}", safe="/-_.~")
-        asked = "&".join(f"{quote(name, safe='-_.~')}={quote(query[name], safe='-_.~')}" for name in sorted(query))
-        now = datetime.now(UTC)
-        headers = {"host": place.netloc, "x-amz-content-sha256": _EMPTY, "x-amz-date": f"{now:%Y%m%dT%H%M%SZ}"}
-        signed = ";".join(headers)
-        lines = [method, path, asked, *(f"{name}:{value}" for name, value in headers.items()), "", signed, _EMPTY]
-        scope = f"{now:%Y%m%d}/{self._region}/s3/aws4_request"
-        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-        text = f"AWS4-HMAC-SHA256\n{headers['x-amz-date']}\n{scope}\n{digest}"
+    async def _answer(self, request: Request, body: Body | None) -> "Response":
+        seconds = {"seconds": _STORE_SECONDS} if request.headers else {}
+        return await self.request(request.method, request.url, self._signature(request), body, **seconds)
+
+    def _request(
+        self,
+        method: str,
+        key: str = "",
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        digest: str = EMPTY,
+    ) -> Request:
+        path = f"/{self._location.bucket}/{key}" if key else f"/{self._location.bucket}"
+        return Request(
+            method=method,
+            endpoint=self._location.endpoint,
+            path=path,
+            query=query or {},
+            headers=headers or {},
+            digest=digest,
+        )
+
+    def _signature(self, request: Request) -> Mapping[str, str]:
         access_key, secret_key = self._keys
-        secret = f"AWS4{secret_key}".encode()
-        for word in scope.split("/"):
-            secret = hmac.digest(secret, word.encode(), "sha256")
-        signature = hmac.digest(secret, text.encode(), "sha256").hex()
-        credential = f"Credential={access_key}/{scope}, SignedHeaders={signed}, Signature={signature}"
-        url = f"{self._location.endpoint}{path}{f'?{asked}' if asked else ''}"
-        return await self.request(method, url, {**headers, "authorization": f"AWS4-HMAC-SHA256 {credential}"})
+        return request.signed(Keys(access=access_key, secret=secret_key, region=self._region), datetime.now(UTC))
 
     def _explained(self, code: str, said: str, region: str | None) -> str:
         """What the server refuses, and what to do about it."""
@@ -188,7 +321,7 @@ class Bucket(WebStore):
         secret = f"Secret {location.secret_ref.name!r}"
         match code:
             case "NoSuchBucket":
-                return f"there is no bucket {location.bucket!r}: create it, or correct s3.bucket"
+                return f"there is no bucket {location.bucket!r}: create it, or correct {self._field}.bucket"
             case "InvalidAccessKeyId" | "XAdminUserNotFound":
                 return f"the server does not know the access key: check key {_ACCESS_KEY[0]!r} of {secret}"
             case "SignatureDoesNotMatch":
@@ -200,20 +333,25 @@ class Bucket(WebStore):
                 return f"the clocks of this node and of the server differ ({said}): set them (NTP)"
             case "AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect" | "InvalidRegionName":
                 where = f"it is in {region}" if region else said.rstrip(".")
+                field = self._field
                 return (
-                    f"the bucket is in another region ({where}): correct s3.region, and s3.endpoint where it names one"
+                    f"the bucket is in another region ({where}): correct {field}.region, and {field}.endpoint where it "
+                    "names one"
                 )
             case _ if code == _UNREADABLE:
-                return f"what answers is no S3 server ({said}): check s3.endpoint"
+                return f"what answers is no S3 server ({said}): check {self._field}.endpoint"
             case _:
-                return f"{code}: {said.rstrip('.')}: look into the server's log"
+                return f"{code}: {said.rstrip('.')}: {_ADVICE.get(code, _LOG)}"
 
 
-def _secret(context: Context, names: Sequence[str], secret: str) -> str:
+def _class_header(storage_class: str | None) -> Mapping[str, str]:
+    return {"x-amz-storage-class": storage_class} if storage_class else {}
+
+
+def _secret(context: Context, names: Sequence[str], secret: str, directory: str) -> str:
     """The value of the first of these keys that is there."""
-    directory = context.credentials / STORAGE_NAME
-    name = next((name for name in names if (directory / name).is_file()), names[0])
-    path = context.secret_file(STORAGE_NAME, name, holder="the repository", secret=secret)
+    name = next((name for name in names if (context.credentials / directory / name).is_file()), names[0])
+    path = context.secret_file(directory, name, holder="the repository", secret=secret)
     return path.read_text(errors="replace").strip()
 
 
@@ -235,7 +373,7 @@ def _document(answer: "Response") -> ET.Element:
         ActionError: it is no XML.
     """
     try:
-        document = ET.fromstring(answer.content)  # noqa: S314 - of the server that is trusted with the backups
+        document = ET.fromstring(answer.content.strip())  # noqa: S314 - of the server that is trusted with the backups
     except ET.ParseError as error:
         msg = f"{urlsplit(str(answer.url)).netloc} does not answer like an S3 server: check s3.endpoint"
         raise ActionError(msg) from error

@@ -1,14 +1,14 @@
 """Where the files of a repository are: what has to be known and done there that restic itself does not offer.
 
-That is little: which files there are, how large they are, and how one is removed. It must never read or write what is
-in a repository: that is restic's.
+That is little: which files there are, how large they are, what is in one, and how one is removed. It must never write
+what is in a repository: that is restic's.
 """
 
 import asyncio
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,18 @@ from upkeep.actions.contract import ActionError
 
 STORAGE_NAME: Final = "storage"
 """The sub-directory of the credentials in which the Secret of a server that keeps repositories is mounted."""
+PIECE: Final = 1024 * 1024
+"""Bytes of a file that are in memory at a time."""
 REPOSITORY_VARIABLE: Final = "RESTIC_REPOSITORY"
 WRITABLE: Final = "check that the volume is mounted writable and its fsGroup fits the Pod"
+
+
+class GoneError(ActionError):
+    """A file that was there is not there any more: somebody changes the repository."""
+
+
+class UnreachableError(ActionError):
+    """A server does not answer now; it may in a moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +39,12 @@ class File:
     Attributes:
         bytes: its size.
         age: for how many seconds it has been there, by the clock of the storage.
+        storage_class: in which the server says that it is; empty where it says nothing.
     """
 
     bytes: int
     age: float
+    storage_class: str = ""
 
 
 class Storage(ABC):
@@ -79,6 +91,15 @@ class Storage(ABC):
         return None
 
     @abstractmethod
+    def content(self, name: str) -> AsyncGenerator[bytes, None]:
+        """A file, piece by piece.
+
+        Raises:
+            GoneError: there is no such file.
+            ActionError: it cannot be read.
+        """
+
+    @abstractmethod
     async def put(self, name: str) -> None:
         """Make an empty file that is none of restic's.
 
@@ -123,6 +144,19 @@ class Volume(Storage):
             known = os.statvfs(self._directory)
             return known.f_bavail * known.f_frsize
         return None
+
+    async def content(self, name: str) -> AsyncGenerator[bytes, None]:
+        """Without keeping other work waiting."""
+        try:
+            with await asyncio.to_thread((self._directory / name).open, "rb") as file:
+                while piece := await asyncio.to_thread(file.read, PIECE):
+                    yield piece
+        except FileNotFoundError as error:
+            msg = f"file {name} of repository {self.name} has gone: run this again"
+            raise GoneError(msg) from error
+        except OSError as error:
+            msg = self._refusal("read from", error)
+            raise ActionError(msg) from error
 
     async def put(self, name: str) -> None:
         """Make it, and the directory where it is missing."""

@@ -24,7 +24,7 @@ SAMPLES: Final = sorted((ROOT / "manifests" / "samples").glob("*.yaml"))
 DEMO: Final = ROOT / "manifests" / "demo" / "shop" / "shop.yaml"
 BAD: Final = ROOT / "tests" / "cluster" / "bad"
 SPECS: Final[dict[str, type[Model]]] = {kind.kind: kind.spec for kind in KINDS}
-ISSUED: Final = {"shop-tls", "shop-backup-s3", "shop-safe", "shop-firestore"}
+ISSUED: Final = {"shop-tls", "shop-backup-s3", "shop-backup-cold", "shop-safe", "shop-firestore"}
 """Secrets that others make: who issues certificates, and who keeps the buckets and the accounts."""
 UPLOADED: Final = {"shop-uploads"}
 """Volumes that an application writes to."""

@@ -46,7 +46,7 @@ class LastColdCopy(Model):
     """Its size."""
     storage_class: str
     """Where its data is."""
-    verifiable: bool = False
+    verifiable: bool
     """Always false: nothing can be read back before it is thawed."""
     thaw_time: str
     """How long it takes until it can be read."""

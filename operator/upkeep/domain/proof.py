@@ -196,6 +196,7 @@ def _copied(step: StepReport | None, ended: str) -> dict[str, Any]:
             snapshots=int(step.metrics[COPY_SNAPSHOTS] if step else -1),
             bytes=int(step.metrics[COPY_BYTES] if step else -1),
             storage_class=step.facts[STORAGE_CLASS] if step else "",
+            verifiable=False,
             thaw_time=step.facts[THAW_TIME] if step else "",
         )
     except (KeyError, ValueError, OverflowError):

@@ -178,6 +178,19 @@ def test_the_room_of_a_repository_is_shown_as_far_as_it_is_known() -> None:
     assert not [name for name in known if "full_timestamp" in name]
 
 
+def test_a_cold_copy_says_when_it_was_made_and_what_it_holds() -> None:
+    labels = '{name="nightly",namespace="shop"}'
+    copy = {"time": ENDED, "snapshots": 3, "bytes": 4096, "storageClass": "GLACIER", "verifiable": False}
+
+    found = scraped((BACKUPS, resource({"coldCopy": copy})))
+
+    assert found[f"upkeep_backup_cold_copy_timestamp_seconds{labels}"] == ENDED_AT
+    assert found[f"upkeep_backup_cold_copy_bytes{labels}"] == 4096
+    assert found[f"upkeep_backup_cold_copy_snapshots{labels}"] == 3
+    assert not [name for name in found if "verified" in name]
+    assert not [name for name in scraped((BACKUPS, resource({}))) if "cold_copy" in name]
+
+
 @pytest.mark.parametrize("kind", [TASKS, WINDOWS, BACKUPS], ids=lambda kind: kind.kind)
 def test_a_resource_that_is_gone_takes_its_series_along(kind: Resource) -> None:
     cache = Cache()

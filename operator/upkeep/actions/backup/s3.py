@@ -61,7 +61,7 @@ class StorageClass(StrEnum):
 
 
 def _readable_at_once(value: object) -> object:
-    if value not in set(StorageClass):
+    if value not in list(StorageClass):
         raise ValueError(_READABLE["message"])
     return value
 

@@ -102,7 +102,8 @@ def shop(request: pytest.FixtureRequest, s3: S3Server, bench: Bench, tmp_path: P
     cold_secret(bench)
     password = bench.repository_secret()
     cold = s3.bucket(f"cold-{number}")
-    directory, source = tmp_path / "volume" / "repository", {"path": str(tmp_path / "volume" / "repository")}
+    directory = tmp_path / "volume" / "repository"
+    source: dict[str, Any] = {"path": str(directory)}
     place = getattr(request, "param", "another login")
     if place != "volume":
         directory = s3.bucket(f"warm-{number}") / "of" / "shop"

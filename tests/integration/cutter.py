@@ -14,12 +14,15 @@ class Relay:
     Attributes:
         port: where it listens.
         sent: bytes that went from clients to the server.
+        said: those bytes, where `listens`.
         cut_after: as soon as so many bytes were sent, it is cut; None for never.
     """
 
     def __init__(self) -> None:
         self.port = 0
         self.sent = 0
+        self.listens = False
+        self.said = bytearray()
         self.cut_after: int | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._cut = False
@@ -61,6 +64,7 @@ class Relay:
             while piece := await reader.read(_PIECE):
                 if counted:
                     self.sent += len(piece)
+                    self.said += piece if self.listens else b""
                     if self.cut_after is not None and self.sent >= self.cut_after:
                         self.sever()
                         return

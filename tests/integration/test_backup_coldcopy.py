@@ -4,7 +4,9 @@ import asyncio
 import itertools
 import json
 import os
+import re
 import shutil
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,8 @@ from typing import Any, Final
 
 import pytest
 
-from integration.bench import Bench
+from integration.bench import Bench, eventually
+from integration.cutter import relay
 from integration.resticstore import Store
 from integration.restserver import PASSWORD, USER, running_rest
 from integration.s3server import ACCESS_KEY, SECRET_KEY, S3Server
@@ -41,6 +44,12 @@ class Shop:
     source: dict[str, Any]
     copy: Path
     target: dict[str, Any]
+
+    @property
+    def same_server(self) -> bool:
+        """Whether the server can copy by itself."""
+        place = self.source.get("s3")
+        return place is not None and place["endpoint"] == self.target["endpoint"]
 
     def back_up(self, name: str) -> str:
         """Store a file of this name with content of its own; returns the short id of the snapshot."""
@@ -138,6 +147,62 @@ async def test_a_copy_is_a_repository_when_it_is_thawed(shop: Shop) -> None:
     # and restic takes it for a whole repository
     shop.thawed().restic("check", "--read-data")
     assert [each["id"] for each in shop.thawed().snapshots()] == [each["id"] for each in shop.repository.snapshots()]
+
+
+@EVERYWHERE
+async def test_only_data_is_put_into_the_cold_class_and_all_of_it_is_hashed(shop: Shop, s3: S3Server) -> None:
+    # given somebody who listens to what the server of the copy is asked for
+    shop.back_up("orders")
+    async with relay(s3.port) as overheard:
+        overheard.listens = True
+        here = f"http://127.0.0.1:{overheard.port}"
+        source = {"s3": {**shop.source["s3"], "endpoint": here}} if shop.same_server else shop.source
+        step = await shop.copied(repository=source, target={**shop.target, "endpoint": here})
+    # then all data goes into the class, and nothing else does
+    assert step.outcome is Outcome.CHANGED, step.message
+    heads = re.findall(rb"PUT /\S+?/copies/shop/(\S+) HTTP/1.1\r\n(.*?)\r\n\r\n", bytes(overheard.said), re.DOTALL)
+    asked = {name.decode(): head.decode() for name, head in heads}
+    assert {*shop.there(), MARKER} == set(asked)
+    classes = {name: re.findall(r"x-amz-storage-class: (\S+)", head) for name, head in asked.items()}
+    assert {name: found for name, found in classes.items() if found} == {
+        name: ["DEEP_ARCHIVE"] for name in shop.there() if name.startswith("data/")
+    }
+    # and the server is told the SHA-256, or asked for it
+    for name, head in asked.items():
+        if "x-amz-copy-source: " in head:
+            assert shop.same_server
+            assert "x-amz-checksum-algorithm: SHA256" in head
+        elif "/" in name:
+            digest = name.rpartition("/")[2]
+            assert f"x-amz-content-sha256: {digest}" in head
+            assert f"x-amz-checksum-sha256: {b64encode(bytes.fromhex(digest)).decode()}" in head
+    assert any("x-amz-copy-source: " in head for head in asked.values()) == shop.same_server
+
+
+async def test_a_network_that_is_cut_for_a_moment_does_no_harm(shop: Shop, s3: S3Server) -> None:
+    # given a line that is cut in the middle of the data, and is mended a moment later
+    shop.back_up("orders")
+    async with relay(s3.port) as line:
+        line.cut_after = PACK // 2
+        target = {**shop.target, "endpoint": f"http://127.0.0.1:{line.port}"}
+        run = asyncio.create_task(shop.copied(target=target))
+        await eventually(lambda: line.cut)
+        line.mend()
+        step = await run
+    assert step.outcome is Outcome.CHANGED, step.message
+    shop.thawed().restic("check", "--read-data")
+
+
+async def test_a_network_that_stays_cut_is_said(shop: Shop, s3: S3Server) -> None:
+    shop.back_up("orders")
+    async with relay(s3.port) as line:
+        line.cut_after = PACK // 2
+        target = {**shop.target, "endpoint": f"http://127.0.0.1:{line.port}"}
+        report = await shop.bench.report(shop.action(target=target), seconds=90)
+    assert report.outcome is Outcome.FAILED
+    assert "cannot reach repository" in report.message
+    assert report.findings == []
+    assert shop.thawed().snapshots() == []
 
 
 @EVERYWHERE

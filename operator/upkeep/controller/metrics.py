@@ -197,12 +197,9 @@ class _StatusCollector(Collector):
                     last.add_metric(names, _seconds(state["lastBackupTime"]))
                 if "lastIntegrityCheckTime" in state:
                     checked.add_metric(names, _seconds(state["lastIntegrityCheckTime"]))
-                for family, value in zip(verified, _proof(state), strict=False):
-                    family.add_metric(names, value)
-                for family, value in zip(pruned, _removal(state), strict=False):
-                    family.add_metric(names, value)
-                for family, value in zip(cold, _copy(state), strict=False):
-                    family.add_metric(names, value)
+                _add(verified, _proof(state), names)
+                _add(pruned, _removal(state), names)
+                _add(cold, _copy(state), names)
                 if "lastFullRestore" in state:
                     full.add_metric(names, _seconds(state["lastFullRestore"]["time"]))
                 if (late := _condition(state, OVERDUE)) is not None:
@@ -226,6 +223,12 @@ class _StatusCollector(Collector):
 def _condition(state: dict[str, Any], type_: str) -> str | None:
     """The status of a condition; None where there is no such."""
     return next((str(each["status"]) for each in state.get("conditions") or () if each["type"] == type_), None)
+
+
+def _add(families: list[GaugeMetricFamily], values: list[float], names: list[str]) -> None:
+    """One value for each of the families; nothing where there are no values."""
+    for family, value in zip(families, values, strict=False):
+        family.add_metric(names, value)
 
 
 def _proof(state: dict[str, Any]) -> list[float]:

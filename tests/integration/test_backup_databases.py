@@ -110,10 +110,29 @@ async def test_hostile_names_are_only_names(shop: Database, bench: Bench, pod: B
     assert tested.metrics["tables"] == len(HOSTILE)
 
 
+async def test_a_policy_can_change_between_one_and_several(
+    shop: Database, bench: Bench, pod: Bench, store: Store
+) -> None:
+    orders = {"name": "orders", "query": "SELECT count(*) FROM public.orders", "equals": "2000"}
+    for databases, said in (((), ""), ((shop.name, "postgres*"), "2 databases, "), ((), "")):
+        # given a newest backup of one, or of several
+        step = await bench.step(backup(store, *databases))
+        assert step.outcome is Outcome.CHANGED, step.message
+        # when it is tested, by a test that asks a database by its name
+        tested = await pod.step(verify(store, {**orders, "database": shop.name}, database=shop.name, full=True))
+        # then it came back
+        assert tested.outcome is Outcome.OK, tested.message
+        assert f", {said}1 table with 2000 rows as they were dumped, 1 checksum and all roles" in tested.message
+
+
 async def test_every_database_is_each_one_that_people_use(shop: Database, bench: Bench, store: Store) -> None:
-    # given a template of somebody's own, a database that takes no connections, and an empty one
-    with tenants(shop, "copied", "shut") as (copied, shut), shop.server.database("empty"):
-        shop.server.execute("ALTER DATABASE copied IS_TEMPLATE true", "ALTER DATABASE shut ALLOW_CONNECTIONS false")
+    # given a template of somebody's own, one that takes no connections, one that was dropped by half, and an empty one
+    with tenants(shop, "copied", "shut", "halved") as (copied, shut, halved), shop.server.database("empty"):
+        shop.server.execute(
+            "ALTER DATABASE copied IS_TEMPLATE true",
+            "ALTER DATABASE shut ALLOW_CONNECTIONS false",
+            "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'halved'",
+        )
         try:
             # when every database is chosen
             step = await bench.step(backup(store, "*"))
@@ -123,8 +142,8 @@ async def test_every_database_is_each_one_that_people_use(shop: Database, bench:
             # and a template is there by its own name, while what nobody can reach is an error
             assert (await bench.step(backup(store, copied.name))).outcome is Outcome.CHANGED
             assert _stored_databases(store) == {"copied"}
-            refused = await bench.step(backup(store, shut.name))
-            assert "nobody can connect to 'shut' on PostgreSQL" in refused.message
+            refused = await bench.step(backup(store, shut.name, halved.name))
+            assert "nobody can connect to 'halved', 'shut' on PostgreSQL" in refused.message
         finally:
             shop.server.execute("ALTER DATABASE copied IS_TEMPLATE false", "ALTER DATABASE shut ALLOW_CONNECTIONS true")
     # when one is made, then it is in the next one

@@ -288,7 +288,7 @@ async def test_a_step_that_is_stopped_while_it_begins_leaves_nothing_under_way(s
 
 
 async def test_an_export_that_takes_too_long_is_cancelled_and_told(shop: Bench, server: Firestore) -> None:
-    told = await step(shop, export(), seconds=2)
+    told = await step(shop, export(), seconds=6)
     assert told.outcome is Outcome.FAILED
     assert f"({PATH}/operations/op0 was cancelled, and what it has done before stays)" in told.message
     assert server.cancelled == [f"{PATH}/operations/op0"]
@@ -296,7 +296,7 @@ async def test_an_export_that_takes_too_long_is_cancelled_and_told(shop: Bench, 
 
 async def test_what_cannot_be_cancelled_is_told(shop: Bench, server: Firestore) -> None:
     server.refusals = {"POST cancel": [(403, error_of(403, "PERMISSION_DENIED", "no"))]}
-    told = await step(shop, export(), seconds=2)
+    told = await step(shop, export(), seconds=6)
     assert "op0 goes on at Google: it could not be cancelled" in told.message
 
 

@@ -1,6 +1,5 @@
 """One Alertmanager as a step sees it: its alerts, where it sends them, and what became of that."""
 
-import asyncio
 import json
 import math
 import re
@@ -13,14 +12,15 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from upkeep.actions.contract import ActionError, Context, UncheckableError
-from upkeep.actions.http.session import explained, session
+from upkeep.actions.http.answer import Limits, asked
+from upkeep.actions.http.session import session
 from upkeep.actions.text import readable
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
 
 _SECONDS: Final = 10.0
-_LIMIT_BYTES: Final = 8 * 1024 * 1024
+_LIMITS: Final = Limits(seconds=_SECONDS, size=8 * 1024 * 1024, advice="check url and path")
 _QUOTED: Final = 200
 _CONFIGS: Final = "_configs"
 _ASKED: Final = "alertmanager_notification_requests_total"
@@ -132,35 +132,18 @@ class Alertmanager:
         return Deliveries(arrived=asked - failed, failed=failed, named=any(receiver for _, receiver in asked))
 
     async def _ask(self, method: str, path: str, **content: Any) -> bytes:  # noqa: ANN401 - whatever httpx takes
-        import httpx  # noqa: PLC0415 - a driver is loaded only when an action runs
-
-        body = bytearray()
-        try:
-            async with (
-                asyncio.timeout(_SECONDS),
-                self.client.stream(method, f"{self.prefix}{path}", **content) as answer,
-            ):
-                async for chunk in answer.aiter_bytes():
-                    body += chunk
-                    if len(body) > _LIMIT_BYTES:
-                        msg = f"{self.name!r} answers with more than {_LIMIT_BYTES // 1024**2} MiB: check url and path"
-                        raise UncheckableError(msg)
-        except (TimeoutError, httpx.TimeoutException):
-            msg = f"{self.name!r} gives no answer within {_SECONDS:g} s: check that it runs, and the NetworkPolicies"
-            raise UncheckableError(msg) from None
-        except httpx.HTTPError as error:
-            msg = f"{self.name!r} cannot be asked: {explained(error)}"
-            raise UncheckableError(msg) from None
+        url = f"{self.prefix}{path}"
+        answer, body = await asked(self.client, method, url, name=self.name, limits=_LIMITS, **content)
         if answer.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             msg = f"{self.name!r} refuses to answer (status {answer.status_code}): check secretRef of the connection"
             raise UncheckableError(msg)
         if answer.status_code == HTTPStatus.BAD_REQUEST:
-            said = readable(bytes(body[:_QUOTED]).decode(errors="replace"))
+            said = readable(body[:_QUOTED].decode(errors="replace"))
             msg = f"{self.name!r} does not take the alert: {said}: correct labels"
             raise ActionError(msg)
         if not answer.is_success:
             raise self._foreign()
-        return bytes(body)
+        return body
 
     def _json(self, body: bytes) -> Any:  # noqa: ANN401 - any JSON value
         try:

@@ -16,7 +16,8 @@ from urllib.parse import quote
 from upkeep.actions.contract import Context, Grade, UncheckableError
 from upkeep.actions.dependency.cvss import grade
 from upkeep.actions.dependency.package import Package
-from upkeep.actions.http.session import explained, session
+from upkeep.actions.http.answer import Limits, asked
+from upkeep.actions.http.session import session
 from upkeep.actions.text import readable
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _BATCH: Final = 1000
 _PAGES: Final = 50
 _AT_ONCE: Final = 8
 _SECONDS: Final = 30.0
-_LIMIT_BYTES: Final = 16 * 1024 * 1024
+_LIMITS: Final = Limits(seconds=_SECONDS, size=16 * 1024 * 1024, advice="check url")
 _NUMBER: Final = re.compile(r"\d+")
 _GITHUB: Final = "GHSA-"
 _FIXES: Final = 4
@@ -142,22 +143,7 @@ class _Server:
         return dict(task.result() for task in tasks)
 
     async def _ask(self, method: str, path: str, **content: Any) -> Any:  # noqa: ANN401 - any JSON value
-        import httpx  # noqa: PLC0415 - a driver is loaded only when an action runs
-
-        body = bytearray()
-        try:
-            async with asyncio.timeout(_SECONDS), self.client.stream(method, path, **content) as answer:
-                async for chunk in answer.aiter_bytes():
-                    body += chunk
-                    if len(body) > _LIMIT_BYTES:
-                        msg = f"{self.name!r} answers with more than {_LIMIT_BYTES // 1024**2} MiB: check url"
-                        raise UncheckableError(msg)
-        except (TimeoutError, httpx.TimeoutException):
-            msg = f"{self.name!r} gives no answer within {_SECONDS:g} s: check that it runs, and the NetworkPolicies"
-            raise UncheckableError(msg) from None
-        except httpx.HTTPError as error:
-            msg = f"{self.name!r} cannot be asked: {explained(error)}"
-            raise UncheckableError(msg) from None
+        answer, body = await asked(self.client, method, path, name=self.name, limits=_LIMITS, **content)
         if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             msg = f"{self.name!r} has been asked too often (status 429): run this less often, or use a mirror"
             raise UncheckableError(msg)

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from upkeep.actions.contract import ActionError
+from upkeep.actions.http.answer import limited
 from upkeep.actions.http.session import explained
 from upkeep.actions.text import readable
 
@@ -44,20 +45,18 @@ async def answer(client: "AsyncClient", method: str, url: str, **request: Any) -
     import httpx  # noqa: PLC0415 - a driver is loaded only when an action runs
 
     host = httpx.URL(url).host
-    body = bytearray()
     try:
         async with client.stream(method, url, **request) as response:
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > _LIMIT_BYTES:
-                    msg = f"{host} answers with more than {_LIMIT_BYTES // 1024**2} MiB: check endpoint"
-                    raise ActionError(msg)
+            body = await limited(response, _LIMIT_BYTES)
     except httpx.TimeoutException as error:
         msg = f"{host} does not answer in time: check endpoint, and that the NetworkPolicies let the Pod out"
         raise BusyError(msg) from error
     except httpx.HTTPError as error:
         msg = f"{host} cannot be asked: {explained(error)}"
         raise BusyError(msg) from error
+    if body is None:
+        msg = f"{host} answers with more than {_LIMIT_BYTES // 1024**2} MiB: check endpoint"
+        raise ActionError(msg)
     if response.status_code in _PASSING:
         msg = f"{host} cannot answer now (status {response.status_code})"
         raise BusyError(msg)

@@ -4,22 +4,20 @@ Nothing that it does not say is taken for good news: whatever stands between a q
 `unknown`, but for a question that cannot be understood, which is the task's fault.
 """
 
-import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from upkeep.actions.connections import PrometheusTarget
 from upkeep.actions.contract import ActionError, Context, UncheckableError
-from upkeep.actions.http.session import explained, session
+from upkeep.actions.http.answer import Limits, asked
+from upkeep.actions.http.session import session
 from upkeep.actions.text import readable
 
-if TYPE_CHECKING:
-    from httpx import Response
-
 _LIMIT_BYTES: Final = 4 * 1024 * 1024
+_ADVICE: Final = "aggregate in the query, or use topk()"
 """Of 20,000 series; reading it takes some 40 MiB of memory."""
 _SHOWN_CHARACTERS: Final = 200
 _SHOWN_LABELS: Final = 12
@@ -56,27 +54,16 @@ async def ask(context: Context, name: str, path: str, *, parameters: Mapping[str
         ActionError: no such connection or Secret, or Prometheus does not understand the question.
         UncheckableError: it cannot be reached, refuses the credentials or does not answer.
     """
-    import httpx  # noqa: PLC0415 - a driver is loaded only when an action runs
-
-    try:
-        async with (
-            asyncio.timeout(seconds),
-            session(context, name, kind=PrometheusTarget, seconds=seconds) as client,
-            client.stream("GET", f"/api/v1/{path}", params=parameters) as response,
-        ):
-            body = await _body(response, name)
-    except (TimeoutError, httpx.TimeoutException) as error:
-        msg = f"{name!r} gives no answer within {seconds:g} s: check that Prometheus runs, and the NetworkPolicies"
-        raise UncheckableError(msg) from error
-    except httpx.HTTPError as error:
-        msg = f"{name!r} cannot be asked: {explained(error)}"
-        raise UncheckableError(msg) from error
-    if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+    async with session(context, name, kind=PrometheusTarget, seconds=seconds) as client:
+        limits = Limits(seconds=seconds, size=_LIMIT_BYTES, advice=_ADVICE, server="Prometheus")
+        response, body = await asked(client, "GET", f"/api/v1/{path}", name=name, limits=limits, params=parameters)
+    status = response.status_code
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         secret = context.secret_name(name)
         advice = f"check the keys of Secret {secret!r}" if secret else "name a Secret in secretRef of the connection"
-        msg = f"{name!r} refuses to answer (status {response.status_code}): {advice}"
+        msg = f"{name!r} refuses to answer (status {status}): {advice}"
         raise UncheckableError(msg)
-    return _read(name, response.status_code, body)
+    return _read(name, status, body)
 
 
 async def instant(context: Context, name: str, query: str, *, seconds: float) -> tuple[Sequence[Series], Sequence[str]]:
@@ -110,18 +97,6 @@ def in_words(labels: Labels) -> str:
 def shorten(text: str) -> str:
     """The text, cut off where it is too long for a message."""
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
-
-
-async def _body(response: "Response", name: str) -> bytes:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > _LIMIT_BYTES:
-            msg = (
-                f"{name!r} answers with more than {_LIMIT_BYTES // 1024**2} MiB: aggregate in the query, or use topk()"
-            )
-            raise UncheckableError(msg)
-    return bytes(body)
 
 
 def _read(name: str, status: int, body: bytes) -> Answer:

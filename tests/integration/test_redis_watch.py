@@ -77,6 +77,23 @@ async def test_a_step_that_is_told_to_end_ends_whatever_it_does_just_then(server
     await eventually(lambda: len(server.command("CLIENT", "LIST").splitlines()) == 1)
 
 
+async def test_fewer_keys_than_there_have_to_be_are_a_failure(server: RedisServer, bench: Bench) -> None:
+    bench.connect_redis(server)
+    server.command("FLUSHALL")
+    server.command("SET", "one", "1")
+    server.command("COPY", "one", "two", "DB", "3")
+
+    enough = await bench.report(RedisPing(connection="cache", min_keys=2))
+    lacking = await bench.report(RedisPing(connection="cache", min_keys=3))
+
+    assert enough.outcome is Outcome.OK
+    assert enough.steps[0].message.endswith(", 2 keys")
+    assert enough.findings == []
+    assert lacking.outcome is Outcome.FAILED
+    assert lacking.steps[0].message.endswith(", 2 keys, but at least 3 have to be there")
+    assert [finding.check_id for finding in lacking.findings] == ["redis.ping.keys"]
+
+
 async def test_a_slow_answer_is_a_finding(server: RedisServer, bench: Bench) -> None:
     bench.connect_redis(server)
     report = await bench.report(RedisPing(connection="cache", warning_milliseconds=0, critical_milliseconds=0))

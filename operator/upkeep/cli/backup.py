@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from upkeep.actions.backup.restore import LATEST
+from upkeep.actions.backup.choice import LATEST
 from upkeep.actions.text import readable_size
 from upkeep.api import API_VERSION
 from upkeep.api.backup import FULL_RESTORE, RESTORE_TEST, BackupSpec, BackupStatus
-from upkeep.api.backupsource import PostgresMethod
+from upkeep.api.backupsource import BackupSource, PostgresMethod, PostgresSource
 from upkeep.api.status import ResourceStatus
 from upkeep.api.task import TaskSpec, TaskStatus
 from upkeep.cli.namespace import add_namespace
@@ -97,8 +97,10 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--before", help="the newest one made before this time, for example 2026-12-01T02:00:00Z")
     parser.add_argument("--database", help="database to restore into; else that of the source")
     parser.add_argument("--source-database", help="database of the backup, where that has several")
-    parser.add_argument("--confirm", help="its name once more: without, one that has anything in it is not replaced")
-    parser.add_argument("--drop-old", action="store_true", help="drop the database that was replaced")
+    parser.add_argument("--to", help="of files, commands, objects and Redis: CLAIM or CLAIM:DIRECTORY to restore to")
+    parser.add_argument("--path", action="append", help="of files: only this directory or file; can be repeated")
+    parser.add_argument("--confirm", help="name of the database or claim once more: without, nothing there is replaced")
+    parser.add_argument("--drop-old", action="store_true", help="remove what was replaced")
     parser.add_argument("--no-owners", action="store_true", help="without owners and privileges")
     parser.add_argument("--host", help="server to restore into; else that of the source")
     parser.add_argument("--port", type=int, help="its port")
@@ -215,40 +217,11 @@ def restoring(policy: Object, chosen: argparse.Namespace) -> Object:
         BackupError: that cannot be.
     """
     try:
-        source = BackupSpec.model_validate(policy.get("spec")).source.postgres
+        source = BackupSpec.model_validate(policy.get("spec")).source
     except ValidationError as problem:
         msg = f"BackupPolicy {chosen.policy!r} cannot be read: {explain(problem)}"
         raise BackupError(msg) from problem
-    if source is None:
-        msg = f"BackupPolicy {chosen.policy!r} is not of PostgreSQL: only that can be restored by a task"
-        raise BackupError(msg)
-    if source.method is PostgresMethod.PHYSICAL:
-        msg = (
-            f"BackupPolicy {chosen.policy!r} backs up the files of a whole server (method Physical): bring them back "
-            "by hand (docs/guides/physical-backups.md)"
-        )
-        raise BackupError(msg)
-    target = source.target.model_dump(mode="json", by_alias=True, exclude_none=True)
-    changes = {"host": chosen.host, "port": chosen.port, "secretRef": chosen.secret and {"name": chosen.secret}}
-    target |= {key: value for key, value in changes.items() if value}
-    step = {
-        "connection": "db",
-        "policy": chosen.policy,
-        "snapshot": None if chosen.before else chosen.snapshot,
-        "before": chosen.before,
-        "database": chosen.database,
-        "sourceDatabase": chosen.source_database,
-        "confirm": chosen.confirm,
-        "keepOld": False if chosen.drop_old else None,
-        "owners": False if chosen.no_owners else None,
-    }
-    spec = {
-        "timeout": chosen.timeout,
-        "connections": [{"name": "db", "postgres": target}],
-        "steps": [
-            {"name": "restore", "backupRestore": {key: value for key, value in step.items() if value is not None}}
-        ],
-    }
+    spec = _of_database(source.postgres, chosen) if source.postgres else _of_files(source, chosen)
     try:
         TaskSpec.model_validate(spec)
     except ValidationError as problem:
@@ -260,6 +233,59 @@ def restoring(policy: Object, chosen: argparse.Namespace) -> Object:
         "kind": TASKS.kind,
         "metadata": {"name": name, "namespace": chosen.namespace, "annotations": {RUN_NOW_ANNOTATION: stamp}},
         "spec": spec,
+    }
+
+
+def _of_database(source: PostgresSource, chosen: argparse.Namespace) -> Object:
+    if chosen.to or chosen.path:
+        msg = f"BackupPolicy {chosen.policy!r} is of PostgreSQL: use --database and --host instead of --to and --path"
+        raise BackupError(msg)
+    if source.method is PostgresMethod.PHYSICAL:
+        msg = (
+            f"BackupPolicy {chosen.policy!r} backs up the files of a whole server (method Physical): bring them back "
+            "by hand (docs/guides/physical-backups.md)"
+        )
+        raise BackupError(msg)
+    target = source.target.model_dump(mode="json", by_alias=True, exclude_none=True)
+    changes = {"host": chosen.host, "port": chosen.port, "secretRef": chosen.secret and {"name": chosen.secret}}
+    target |= {key: value for key, value in changes.items() if value}
+    own = {
+        "database": chosen.database,
+        "sourceDatabase": chosen.source_database,
+        "owners": False if chosen.no_owners else None,
+    }
+    return _restore_spec({"name": "db", "postgres": target}, "backupRestore", own, chosen)
+
+
+def _of_files(source: BackupSource, chosen: argparse.Namespace) -> Object:
+    if chosen.database or chosen.source_database or chosen.host or chosen.port or chosen.secret or chosen.no_owners:
+        msg = f"BackupPolicy {chosen.policy!r} is not of PostgreSQL: use --to CLAIM:DIRECTORY to say where it goes"
+        raise BackupError(msg)
+    claim, _, directory = (chosen.to or (source.files.claim_name if source.files else "")).partition(":")
+    if not claim:
+        msg = (
+            f"BackupPolicy {chosen.policy!r} is of no volume: say with --to CLAIM or --to CLAIM:DIRECTORY where it goes"
+        )
+        raise BackupError(msg)
+    own = {"paths": chosen.path, "directory": directory or None}
+    return _restore_spec({"name": "files", "volume": {"claimName": claim}}, "backupRestoreFiles", own, chosen)
+
+
+def _restore_spec(connection: Object, action: str, own: Object, chosen: argparse.Namespace) -> Object:
+    """Of a task with one step, of which what was not asked for is left out."""
+    step = {
+        "connection": connection["name"],
+        "policy": chosen.policy,
+        "snapshot": None if chosen.before else chosen.snapshot,
+        "before": chosen.before,
+        **own,
+        "confirm": chosen.confirm,
+        "keepOld": False if chosen.drop_old else None,
+    }
+    return {
+        "timeout": chosen.timeout,
+        "connections": [connection],
+        "steps": [{"name": "restore", action: {key: value for key, value in step.items() if value is not None}}],
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from upkeep.actions.backup.restore import BackupRestore
+from upkeep.actions.backup.restorefiles import BackupRestoreFiles
 from upkeep.api.selector import LabelSelector
 from upkeep.api.window import Request, Strategy, Target, TaskState, Watch, WindowKind
 from upkeep.cluster.resources import BACKUPS, TARGETS, TASKS, WINDOWS, Resource
@@ -108,7 +109,8 @@ def restored_policies(task: Mapping[str, Any]) -> list[str]:
     """Names of the BackupPolicies whose backups the steps of a task, or of its way back, restore."""
     spec = _mapping(task.get("spec"))
     steps = (*_items(spec.get("steps")), *_items(_mapping(spec.get("rollback")).get("steps")))
-    named = (_mapping(_mapping(step).get(BackupRestore.action_name)).get("policy") for step in steps)
+    actions = (BackupRestore.action_name, BackupRestoreFiles.action_name)
+    named = (_mapping(_mapping(step).get(action)).get("policy") for step in steps for action in actions)
     return list(dict.fromkeys(name for name in named if name and isinstance(name, str)))
 
 

@@ -9,10 +9,13 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from upkeep.actions.backup.choice import LATEST_VERIFIED, Restoring
 from upkeep.actions.backup.origin import Origin
 from upkeep.actions.backup.repository import CREDENTIALS_NAME, MAX_DEPARTED, Repository
-from upkeep.actions.backup.restore import LATEST_VERIFIED, BackupRestore
+from upkeep.actions.backup.restore import BackupRestore
+from upkeep.actions.backup.restorefiles import BackupRestoreFiles
 from upkeep.actions.backup.storage import STORAGE_NAME
+from upkeep.actions.connections import Connection, VolumeTarget
 from upkeep.actions.contract import Action
 from upkeep.api.backup import BackupSpec, BackupStatus
 from upkeep.api.steps import StepBase
@@ -78,18 +81,49 @@ def sources(steps: Iterable[StepBase] | None, namespace: str, policies: Mapping[
             repository=reached.repository,
             credentials=credentials,
             verified=_verified(policy),
+            kind=spec.source.chosen(),
+            paths=spec.source.files.paths if spec.source.files else (),
         )
-        found.append(Source(origin=origin, access=reached, scratch=spec.scratch_size))
+        found.append(Source(origin=origin, access=reached, scratch=spec.scratch_size, user=spec.source.user))
     return found
 
 
-def sources_problem(steps: Iterable[StepBase], policies: Mapping[str, Manifest]) -> Problem | None:
+def sources_problem(
+    steps: Sequence[StepBase], connections: Iterable[Connection], policies: Mapping[str, Manifest]
+) -> Problem | None:
     """Why a step could restore nothing, and what to do; None where all is there."""
+    claims = {each.name: each.target.claim_name for each in connections if isinstance(each.target, VolumeTarget)}
     for step in steps:
         for name in step.action.policy_names():
-            if problem := _problem(step.action, name, policies.get(name)):
+            policy = policies.get(name)
+            problem = _problem(step.action, name, policy) or _onto_repository(step.action, policy or {}, claims)
+            if problem:
                 return Problem(reason=problem.reason, message=f"step {step.name!r}: {problem.message}")
-    return None
+    return _users_problem(steps, policies)
+
+
+def _onto_repository(action: Action, policy: Manifest, claims: Mapping[str, str]) -> Problem | None:
+    """That a step would write to the volume that has the backups."""
+    if not isinstance(action, BackupRestoreFiles) or isinstance(spec := _read(policy), Problem):
+        return None
+    volume = spec.repository.volume
+    if volume is None or claims.get(action.connection) != volume.claim_name:
+        return None
+    message = f"claim {volume.claim_name!r} has the backups themselves: restore them to another volume"
+    return Problem(reason="RestoreOntoRepository", message=message)
+
+
+def _users_problem(steps: Iterable[StepBase], policies: Mapping[str, Manifest]) -> Problem | None:
+    """That the steps of one Pod would have to run as several users."""
+    users: dict[int | None, str] = {}
+    for name in dict.fromkeys(name for step in steps for name in step.action.policy_names()):
+        if not isinstance(spec := _read(policies[name]), Problem):
+            users.setdefault(spec.source.user, name)
+    if len(users) <= 1:
+        return None
+    told = " and ".join(repr(name) for name in users.values())
+    message = f"BackupPolicies {told} run as different users (runAsUser), a Pod as one: make a task for each"
+    return Problem(reason="SeveralUsers", message=message)
 
 
 def _problem(action: Action, name: str, policy: Manifest | None) -> Problem | None:
@@ -98,8 +132,8 @@ def _problem(action: Action, name: str, policy: Manifest | None) -> Problem | No
         return Problem(reason="BackupPolicyNotFound", message=message)
     if isinstance(spec := _read(policy), Problem):
         return Problem(reason=spec.reason, message=f"BackupPolicy {name!r} cannot be read: {spec.message}")
-    if spec.source.postgres is None:
-        message = f"BackupPolicy {name!r} backs up no PostgreSQL database: bring it back with restic"
+    if isinstance(action, BackupRestore) and spec.source.postgres is None:
+        message = f"BackupPolicy {name!r} backs up no PostgreSQL database: restore it by backupRestoreFiles"
         return Problem(reason="NoDatabaseBackedUp", message=message)
     if spec.source.physical:
         message = (
@@ -107,7 +141,10 @@ def _problem(action: Action, name: str, policy: Manifest | None) -> Problem | No
             "of another: bring them back by hand (docs/guides/physical-backups.md)"
         )
         return Problem(reason="NoDatabaseBackedUp", message=message)
-    if isinstance(action, BackupRestore) and action.snapshot == LATEST_VERIFIED and _verified(policy) is None:
+    if isinstance(action, BackupRestoreFiles) and spec.source.postgres is not None:
+        message = f"BackupPolicy {name!r} backs up a PostgreSQL database: restore it by backupRestore"
+        return Problem(reason="NoFilesBackedUp", message=message)
+    if isinstance(action, Restoring) and action.snapshot == LATEST_VERIFIED and _verified(policy) is None:
         message = (
             f"no backup of BackupPolicy {name!r} has passed a restore test yet: `kubectl annotate bp {name} "
             "upkeep.dev/run-now=restore-test/$(date +%s)` makes one, or use snapshot: latest"

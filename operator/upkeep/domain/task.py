@@ -99,7 +99,7 @@ def reference_problem(spec: TaskSpec, policies: Mapping[str, Mapping[str, Any]])
                     f"step {step.name!r} uses connection {name!r}: add it to spec.connections (defined: {defined})"
                 )
                 return Problem(reason="ConnectionNotDefined", message=message)
-    return sources_problem(steps, policies)
+    return sources_problem(steps, spec.connections, policies)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

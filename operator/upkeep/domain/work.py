@@ -7,6 +7,7 @@ from typing import Final
 
 from upkeep.actions.backup.origin import Origin
 from upkeep.actions.backup.repository import Repository
+from upkeep.actions.backup.restorefiles import BackupRestoreFiles
 from upkeep.actions.connections import Connection, VolumeTarget
 from upkeep.actions.contract import Previous
 from upkeep.actions.fields import bytes_of
@@ -32,6 +33,7 @@ class Work:
         secrets: connection → name of its Secret, mounted as files.
         claims: mount path → name of a PersistentVolumeClaim.
         only_reads: whether the claims are mounted read-only.
+        written: the mount paths that are written to all the same.
         sources: mount path → name of a PersistentVolumeClaim that nothing of the Pod may change, not even its owners.
         preparation: a container of the user's own that runs before and leaves files.
         user: number of the user that it runs as; None for Upkeep's own.
@@ -46,6 +48,7 @@ class Work:
     secrets: Mapping[str, str] = field(default_factory=dict)
     claims: Mapping[str, str] = field(default_factory=dict)
     only_reads: bool = False
+    written: frozenset[str] = frozenset()
     sources: Mapping[str, str] = field(default_factory=dict)
     preparation: CustomJob | None = None
     user: int | None = None
@@ -77,11 +80,13 @@ class Source:
         origin: for the step.
         access: for the Pod.
         scratch: room for its files, as a quantity.
+        user: number of the user that its Jobs run as; None for Upkeep's own.
     """
 
     origin: Origin
     access: Access
     scratch: str
+    user: int | None = None
 
 
 def steps_work(
@@ -163,7 +168,10 @@ def _work(
 
 
 def _with_backups(work: Work, sources: Sequence[Source]) -> Work:
-    """The same with what its steps need to read backups, and no more than that: repositories cannot be written to."""
+    """The same with what its steps need to read backups, and no more than that: repositories cannot be written to.
+
+    Nor can volumes, but for those that files are restored to.
+    """
     if not sources or not isinstance(work.content, RunOrder):
         return work
     return replace(
@@ -172,6 +180,12 @@ def _with_backups(work: Work, sources: Sequence[Source]) -> Work:
         secrets=dict(work.secrets) | {key: name for each in sources for key, name in each.access.secrets.items()},
         claims=dict(work.claims) | {path: name for each in sources for path, name in each.access.claims.items()},
         only_reads=True,
+        written=frozenset(
+            f"{VOLUMES_DIRECTORY}/{step.action.connection}"
+            for step in work.content.steps
+            if isinstance(step.action, BackupRestoreFiles)
+        ),
+        user=next((each.user for each in sources if each.user), None),
         scratch=max((each.scratch for each in sources), key=bytes_of),
         memory=MEMORY,
     )

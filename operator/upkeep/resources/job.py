@@ -110,7 +110,8 @@ def _runner_pod(work: Work, order: RunOrder, image: str) -> Manifest:
         )
     for number, (path, claim) in enumerate(work.claims.items()):
         volumes.append({"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": claim}})
-        mounts.append({"name": f"claim-{number}", "mountPath": path} | ({"readOnly": True} if work.only_reads else {}))
+        only_reads = work.only_reads and path not in work.written
+        mounts.append({"name": f"claim-{number}", "mountPath": path} | ({"readOnly": True} if only_reads else {}))
     for number, (path, claim) in enumerate(work.sources.items()):
         # Read-only as a volume: mounted in another way, the kubelet would give all of its files to the Pod's group.
         reference = {"claimName": claim, "readOnly": True}

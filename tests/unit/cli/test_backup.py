@@ -102,6 +102,58 @@ def test_all_of_it_can_be_said() -> None:
     }
 
 
+FILES: Final = {"files": {"claimName": "uploads", "paths": ["uploads"]}}
+REDIS: Final = {"redis": {"host": "cache"}}
+
+
+def of(source: Object) -> Object:
+    return resource("BackupPolicy", {**SPEC, "source": source}, created=at("00:00"), name="shop-db")
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "claim", "step"),
+    [
+        (FILES, (), "uploads", {"snapshot": "latest"}),
+        (
+            FILES,
+            ("--path=uploads/a", "--path=-b", "--to", "other:look/here", "--before", "2026-03-02T00:00:00Z"),
+            "other",
+            {"before": "2026-03-02T00:00:00Z", "paths": ["uploads/a", "-b"], "directory": "look/here"},
+        ),
+        (
+            REDIS,
+            ("--to", "data", "--confirm", "data", "--drop-old"),
+            "data",
+            {"snapshot": "latest", "confirm": "data", "keepOld": False},
+        ),
+    ],
+)
+def test_what_is_no_database_goes_onto_a_volume(
+    source: Object, arguments: tuple[str, ...], claim: str, step: Object
+) -> None:
+    task = asked(*arguments, of=of(source))
+
+    assert task["spec"]["connections"] == [{"name": "files", "volume": {"claimName": claim}}]
+    assert task["spec"]["steps"] == [
+        {"name": "restore", "backupRestoreFiles": {"connection": "files", "policy": "shop-db", **step}}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "words"),
+    [
+        (REDIS, (), "is of no volume: say with --to CLAIM"),
+        (FILES, ("--database", "x"), "is not of PostgreSQL: use --to"),
+        (FILES, ("--to", "uploads:../x"), "directory"),
+        (FILES, ("--path", "../x"), "paths"),
+        (SPEC["source"], ("--to", "uploads"), "is of PostgreSQL: use --database"),
+    ],
+)
+def test_what_does_not_fit_the_policy_is_said(source: Object, arguments: tuple[str, ...], words: str) -> None:
+    with pytest.raises(BackupError, match=words):
+        asked(*arguments, of=of(source))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+import pytest
+
 from unit.controller.test_observer import Object, Watcher, thing
 from upkeep.cluster.cache import Cache
 from upkeep.cluster.resources import BACKUPS, TASKS, WINDOWS
@@ -147,8 +149,9 @@ async def test_a_window_is_asked_when_a_backup_that_it_requires_is_proven_or_ref
     assert asked == [[], ["night"], [], ["night"], ["night", "shop-db"]]
 
 
-async def test_a_task_that_restores_is_asked_when_its_policy_comes_is_proven_or_goes() -> None:
-    steps = [{"name": "restore", "backupRestore": {"connection": "db", "policy": "shop-db"}}]
+@pytest.mark.parametrize("action", ["backupRestore", "backupRestoreFiles"])
+async def test_a_task_that_restores_is_asked_when_its_policy_comes_is_proven_or_goes(action: str) -> None:
+    steps = [{"name": "restore", action: {"connection": "db", "policy": "shop-db"}}]
     seen = await settled((TASKS, thing("recover", 1, spec={"steps": steps})), (TASKS, thing("other", 1, spec={})))
     proof = {"lastVerified": {"time": "2026-03-01T05:00:00Z", "snapshot": "5d3fdd52"}}
     asked = []

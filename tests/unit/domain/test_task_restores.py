@@ -43,6 +43,28 @@ def restoring(*steps: dict[str, Any]) -> Object:
     return made
 
 
+def restoring_files(*policies: str, claim: str = "uploads", **step: object) -> Object:
+    """A task that restores files of policies onto a volume, and looks at another one."""
+    steps = [
+        {"name": f"step-{number}", "backupRestoreFiles": {"connection": "files", "policy": name, **step}}
+        for number, name in enumerate(policies)
+    ]
+    spec = {
+        "connections": [
+            {"name": "files", "volume": {"claimName": claim}},
+            {"name": "logs", "volume": {"claimName": "logs"}},
+        ],
+        "steps": steps,
+    }
+    made = resource("MaintenanceTask", spec, created=at("00:00"), name="recover")
+    made["metadata"]["annotations"] = {RUN_NOW_ANNOTATION: "now"}
+    return made
+
+
+def of_files(name: str = "shop-files", **source: object) -> Object:
+    return policy(name, source={"files": {"claimName": "uploads", "paths": ["uploads", ".well-known"], **source}})
+
+
 def decided(task: Object, *policies: Object) -> Decision:
     known = {each["metadata"]["name"]: each for each in policies}
     return decide(TaskSnapshot(resource=task, runs=[], now=at("02:00"), policies=known))
@@ -94,7 +116,12 @@ def test_two_policies_do_not_get_in_each_others_way() -> None:
     [
         ({"policy": "nowhere"}, [], "BackupPolicyNotFound", "BackupPolicy 'nowhere' does not exist in this namespace"),
         ({"policy": "shop-db"}, [policy(repository={})], "BackupPolicyInvalid", "cannot be read"),
-        ({"policy": "shop-db"}, [policy(source={"redis": {"host": "cache"}})], "NoDatabaseBackedUp", "with restic"),
+        (
+            {"policy": "shop-db"},
+            [policy(source={"redis": {"host": "cache"}})],
+            "NoDatabaseBackedUp",
+            "restore it by backupRestoreFiles",
+        ),
         ({"policy": "shop-db"}, [policy(source=PHYSICAL)], "NoDatabaseBackedUp", "(method Physical)"),
         (
             {"policy": "shop-db", "snapshot": "latestVerified"},
@@ -115,6 +142,62 @@ def test_what_cannot_be_restored_is_said_before_anything_is_started(
     assert words in ready.message
     assert ready.message.startswith("step 'step-0': ")
     assert [event.reason for event in decision.events] == ["ManualRunRefused"]
+
+
+def test_only_the_volume_that_files_are_restored_to_can_be_written_to() -> None:
+    start = started(decided(restoring_files("shop-files"), of_files(runAsUser=1000)))
+
+    manifest = job(
+        owner=start.owner, name=start.name, occasion=start.occasion, work=start.work, image="localhost/upkeep"
+    )
+
+    pod = manifest["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    read_only = {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
+    assert read_only["/var/run/upkeep/volumes/files"] is False
+    assert read_only["/var/run/upkeep/volumes/logs"] is True
+    assert read_only["/var/run/upkeep/repository/0"] is True
+    # and it runs as the user of the policy, to whom the files and the repository belong
+    assert pod["securityContext"]["runAsUser"] == 1000
+    (order,) = (each["value"] for each in container["env"] if each["name"] == "UPKEEP_RUN_ORDER")
+    (origin,) = RunOrder.decode(order).origins
+    assert (origin.kind, origin.paths) == ("files", ["uploads", ".well-known"])
+
+
+@pytest.mark.parametrize(
+    ("task", "policies", "reason", "words"),
+    [
+        (restoring_files("shop-db"), [policy()], "NoFilesBackedUp", "restore it by backupRestore"),
+        (restoring_files("nowhere"), [], "BackupPolicyNotFound", "'nowhere' does not exist"),
+        (
+            restoring_files("shop-files", snapshot="latestVerified"),
+            [of_files()],
+            "BackupNotVerified",
+            "has passed a restore test yet",
+        ),
+        (
+            restoring_files("shop-files", claim="backups"),
+            [of_files()],
+            "RestoreOntoRepository",
+            "claim 'backups' has the backups themselves: restore them to another volume",
+        ),
+        (
+            restoring_files("shop-files", "other"),
+            [of_files(runAsUser=1000), of_files("other")],
+            "SeveralUsers",
+            "BackupPolicies 'shop-files' and 'other' run as different users (runAsUser), a Pod as one",
+        ),
+    ],
+)
+def test_what_files_cannot_be_restored_is_said_before_anything_is_started(
+    task: Object, policies: list[Object], reason: str, words: str
+) -> None:
+    decision = decided(task, *policies)
+
+    assert decision.actions == ()
+    (ready,) = (each for each in decision.status.conditions if each.type == "Ready")
+    assert (ready.status, ready.reason) == ("False", reason)
+    assert words in ready.message
 
 
 def test_a_task_without_restores_has_nothing_of_policies() -> None:

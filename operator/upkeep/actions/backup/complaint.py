@@ -47,6 +47,16 @@ _SERVER: Final = (
 )
 """What a server says, and what to do; None: it has no room."""
 _VOLUME: Final = (("permission denied", WRITABLE), ("read-only file system", WRITABLE))
+_REFUSALS: Final = (
+    (NO_SPACE, "the volume is full: enlarge it"),
+    ("disk quota exceeded", "the volume is full: enlarge it"),
+    ("operation not permitted", "only root may make such a file: leave it out by `paths`, and restore it by restic"),
+    ("permission denied", "let the user of the Pod (the policy's runAsUser, or 65532) write there"),
+    ("read-only file system", "the volume is mounted read-only: use one that can be written to"),
+    ("file name too long", "the volume takes no such names: use another file system"),
+)
+"""What a volume says that does not take a file, and what to do."""
+_QUOTED: Final = 200
 _SCRATCH: Final = "the scratch volume is full: raise scratchSize"
 
 
@@ -129,6 +139,18 @@ def meaning(finished: Finished) -> int:
     known = next((code for words, code in _WORDS if words in finished.errors), 1)
     # restic asks where the repository is whatever kept it from reading the config.
     return 1 if known == NO_REPOSITORY and _prevented(finished.errors) else known
+
+
+def refused(finished: Finished) -> str:
+    """Why the volume that files were to be restored to did not take them, and what to do; empty where it is not that.
+
+    What restic says of a repository names it otherwise: these are the words of system calls on files.
+    """
+    for line in finished.errors.splitlines():
+        for words, advice in _REFUSALS:
+            if words in line.lower():
+                return f"{line.strip()[:_QUOTED]}: {advice}"
+    return ""
 
 
 def _prevented(errors: str) -> bool:

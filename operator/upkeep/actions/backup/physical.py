@@ -117,7 +117,7 @@ class BackupPhysical(BackupMaking):
         if way.base:
             with vacated(source.scratch / _BASE) as fetched:
                 try:
-                    await restic.restore(way.base, fetched, only=f"/{DIRECTORY}/{DATA}/{MANIFEST}")
+                    await restic.restore(way.base, fetched, only=[f"{DIRECTORY}/{DATA}/{MANIFEST}"])
                     await source.take(onto=fetched / DIRECTORY / DATA / MANIFEST)
                 except ActionError as error:
                     way = _Way(obstacle=str(error))

@@ -9,7 +9,7 @@ import os
 import signal
 from asyncio import StreamReader
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,13 @@ class Finished:
         return (fatal or lines[-1:] or [f"exit code {self.code}"])[0].removeprefix("Fatal: ")
 
 
-async def run(arguments: Sequence[str], *, environment: Mapping[str, str], directory: Path) -> Finished:
+async def run(
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    directory: Path,
+    line: Callable[[bytes], None] | None = None,
+) -> Finished:
     """Run a program to its end. Cancelled, it gets SIGINT, on which restic unlocks and pg_dump cancels its query.
 
     What it complained of last then stands in a note of the CancelledError: that may be why it took too long.
@@ -55,6 +61,7 @@ async def run(arguments: Sequence[str], *, environment: Mapping[str, str], direc
         arguments: the program and its arguments.
         environment: variables besides PATH, HOME, TMPDIR and the locale.
         directory: working directory, also for temporary files.
+        line: is given each line of its standard output, which is not kept then.
 
     Raises:
         ActionError: there is no such program.
@@ -72,11 +79,12 @@ async def run(arguments: Sequence[str], *, environment: Mapping[str, str], direc
         raise _missing(arguments[0]) from None
     output, errors = bytearray(), bytearray()
     try:
-        await asyncio.gather(_heard(process.stdout, output), _heard(process.stderr, errors), process.wait())
+        said = _told(process.stdout, line) if line else _heard(process.stdout, output)
+        await asyncio.gather(said, _heard(process.stderr, errors), process.wait())
     except asyncio.CancelledError as stopped:
         await _stop(process, signal.SIGINT)
-        if said := errors.decode(errors="replace").strip().splitlines():
-            stopped.add_note(f"{arguments[0]} said: {said[-1].strip()[:_QUOTED]}")
+        if complaints := errors.decode(errors="replace").strip().splitlines():
+            stopped.add_note(f"{arguments[0]} said: {complaints[-1].strip()[:_QUOTED]}")
         raise
     return Finished(
         code=process.returncode or 0,
@@ -122,6 +130,15 @@ async def serving(
 async def _heard(stream: StreamReader | None, said: bytearray) -> None:
     while stream and (piece := await stream.read(_PIECE)):
         said += piece
+
+
+async def _told(stream: StreamReader | None, line: Callable[[bytes], None]) -> None:
+    rest = b""
+    while stream and (piece := await stream.read(_PIECE)):
+        *lines, rest = (rest + piece).split(b"\n")
+        for each in lines:
+            line(each)
+    line(rest)
 
 
 def _surroundings(directory: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ It must never make a new repository over the remains of an old one, and never ta
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -14,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from upkeep.actions.backup.complaint import LOCKED, NO_REPOSITORY, NO_SPACE, Complaint, documents, meaning
+from upkeep.actions.backup.complaint import LOCKED, NO_REPOSITORY, NO_SPACE, Complaint, documents, meaning, refused
+from upkeep.actions.backup.contents import Contents
 from upkeep.actions.backup.creation import Creation, step_back
 from upkeep.actions.backup.damage import DamagedError
 from upkeep.actions.backup.lock import Departed
@@ -32,6 +34,9 @@ _UNREADABLE_SNAPSHOT: Final = ("could not load snapshot", 'Ignoring "')
 _ONLY_READING: Final = ("--no-lock", "--no-cache")
 _LOCKS: Final = "locks/"
 _CHANGING: Final = ("index/", "snapshots/")
+_PATTERN: Final = re.compile(r"[*?\[\]\\]")
+_LITERALLY: Final = r"\\\g<0>"
+"""What restic takes for a pattern in a path is written with a backslash."""
 _STATUS_LINES_PER_SECOND: Final = "0.02"
 _UNLOCK_SECONDS: Final = 10.0
 _PATIENT_PART: Final = 0.5
@@ -232,27 +237,47 @@ class Restic:
         free = await self.storage.free()
         return {REPOSITORY_BYTES: await self.size(), **({} if free is None else {FREE_BYTES: free})}
 
-    async def restore(self, snapshot: Stored, target: Path, *, only: str = "") -> None:
-        """Bring the files of a snapshot back, and read them again to compare them with the repository.
+    async def restore(self, snapshot: Stored, target: Path, *, only: Sequence[str] = (), volume: str = "") -> None:
+        """Bring files of a snapshot back, and read them again to compare them with the repository.
 
         Args:
-            snapshot: which one.
-            target: directory that they come into.
-            only: the path of one of them in the snapshot, from its root; left out: all of them.
+            snapshot: of which.
+            target: directory for them.
+            only: paths in the snapshot; all where empty.
+            volume: how messages call the volume of the directory, where that is not the scratch directory.
 
         Raises:
             DamagedError: the repository does not give all of them back as they were.
             ActionError: they could not be restored: no room, or the repository cannot be opened.
         """
-        await self._undisturbed(lambda: self._restore(snapshot, target, only))
+        options = [f"--include=/{_PATTERN.sub(_LITERALLY, path)}" for path in only]
+        arguments = ["restore", snapshot.identifier, f"--target={target}", "--verify", *options]
+        await self._undisturbed(lambda: self._restore(arguments, volume))
 
-    async def _restore(self, snapshot: Stored, target: Path, only: str) -> None:
-        options = [f"--target={target}", "--verify", *([f"--include={only}"] if only else [])]
-        finished = await self._unlocked(["restore", snapshot.identifier, *options])
-        if finished.code and NO_SPACE in finished.errors:
+    async def _restore(self, arguments: Sequence[str], volume: str) -> None:
+        finished = await self._unlocked(arguments)
+        if finished.code and NO_SPACE in finished.errors and not volume:
             msg = f"cannot restore from repository {self.name}: the scratch volume is full: raise scratchSize"
             raise ActionError(msg)
+        if finished.code and volume and (refusal := refused(finished)):
+            msg = f"cannot restore from repository {self.name} to {volume}: {refusal}"
+            raise ActionError(msg)
         await self._judge("restore from", finished, damage=True)
+
+    async def contents(self, snapshot: Stored, paths: Sequence[str]) -> Contents:
+        """What a snapshot has at and below some paths; in all of it where there are none.
+
+        Raises:
+            DamagedError: it cannot be listed.
+            ActionError: the repository cannot be opened.
+        """
+        return await self._undisturbed(lambda: self._contents(snapshot, paths))
+
+    async def _contents(self, snapshot: Stored, paths: Sequence[str]) -> Contents:
+        found = Contents(paths=paths)
+        finished = await self._run(["ls", snapshot.identifier], line=found.listed)
+        await self._judge("list", finished, damage=True)
+        return found
 
     async def check(self, *, read_data_subset: str | None) -> None:
         """Check the structure, and read back a part of the data.
@@ -323,7 +348,7 @@ class Restic:
                 await self.storage.remove(name)
                 _LOGGER.info("removed the lock that Pod %s left on repository %s", lock["hostname"], self.name)
 
-    async def _run(self, arguments: Sequence[str]) -> Finished:
+    async def _run(self, arguments: Sequence[str], line: Callable[[bytes], None] | None = None) -> Finished:
         await self.storage.probe()
         reading = _ONLY_READING if self.only_reads else ()
         with self.storage.credentials(self.scratch) as found:
@@ -338,6 +363,7 @@ class Restic:
                     "TMPDIR": str(self.scratch),
                 },
                 directory=self.working or self.scratch,
+                line=line,
             )
 
     async def _judge(self, doing: str, finished: Finished, *, damage: bool = False) -> None:

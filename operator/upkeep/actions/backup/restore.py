@@ -7,54 +7,43 @@ and never call restored what is not as it was dumped.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final
 
-from pydantic import AwareDatetime, Field, WithJsonSchema, model_validator
+from pydantic import Field
 
 from upkeep.actions.backup.archive import DATABASE, Archive, Record, last_words
 from upkeep.actions.backup.chain import PHYSICAL
+from upkeep.actions.backup.choice import REMEDY, Restoring, age_of, facts_of, when
 from upkeep.actions.backup.damage import DamagedError, damage_finding
 from upkeep.actions.backup.dump import DIRECTORY
 from upkeep.actions.backup.expectation import ValidationQuery
 from upkeep.actions.backup.layout import Kept, kept, meant
 from upkeep.actions.backup.libpq import libpq
-from upkeep.actions.backup.origin import Origin
 from upkeep.actions.backup.process import run
 from upkeep.actions.backup.programs import programs_for
 from upkeep.actions.backup.replacement import Replacement, replacement
 from upkeep.actions.backup.restic import Restic
 from upkeep.actions.backup.scratch import vacated
-from upkeep.actions.backup.snapshot import SNAPSHOT, SNAPSHOT_TIME, Stored
+from upkeep.actions.backup.snapshot import Stored
 from upkeep.actions.backup.trial import AGE_SECONDS, RESTORE_SECONDS, unlike
 from upkeep.actions.backup.validation import Seen, ask, count, limit
 from upkeep.actions.connections import PostgresTarget
-from upkeep.actions.contract import Action, ActionError, Context, Finding, Outcome, Result, Severity, UncheckableError
-from upkeep.actions.fields import LabelName, ObjectName, Rule, format_duration
+from upkeep.actions.contract import ActionError, Context, Finding, Outcome, Result, Severity, UncheckableError
+from upkeep.actions.fields import LabelName, format_duration
 from upkeep.actions.postgres.session import Session, demand_primary, session
 from upkeep.actions.text import several
-
-LATEST: Final = "latest"
-LATEST_VERIFIED: Final = "latestVerified"
 
 _LOGGER: Final = logging.getLogger(__name__)
 _FILES: Final = "restored"
 _ELSEWHERE: Final = ("postgres", "template1")
 """Databases that every server has; one cannot be renamed while connected to it."""
-_REMEDY: Final = (
-    "this backup cannot be restored: choose an older snapshot; copy the repository before you repair it (restic repair)"
-)
 _UNTOUCHED: Final = "the database in service is as it was"
-_TOLD: Final = 3
 _QUERY_TIME: Final = timedelta(minutes=5)
 _CLEAN_UP_SECONDS: Final = 10.0
-_ONE_MOMENT: Final[Rule] = {
-    "rule": f"!has(self.before) || !has(self.snapshot) || self.snapshot == '{LATEST}'",
-    "message": "before chooses the newest backup made before that time: leave snapshot out",
-}
 _ADVICE: Final = (
     ("No space left on device", "the volume of the server is full: enlarge it"),
     (
@@ -74,7 +63,7 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n 
 """
 
 
-class BackupRestore(Action):
+class BackupRestore(Restoring):
     """Restores a backup of a BackupPolicy into a PostgreSQL database, and proves that it is as it was dumped.
 
     It is loaded into a new database beside, compared with what was dumped, asked the queries, and then renamed in one
@@ -95,12 +84,6 @@ class BackupRestore(Action):
 
     connection: LabelName
     """Name of a PostgreSQL connection: the server, and the database unless `database` says another."""
-    policy: ObjectName
-    """BackupPolicy in this namespace."""
-    snapshot: Annotated[str, Field(max_length=64, pattern=rf"^({LATEST}|{LATEST_VERIFIED}|[0-9a-f]{{8,64}})$")] = LATEST
-    """`latest`, `latestVerified` (the one that passed its restore test last), or the id of a snapshot of the policy."""
-    before: Annotated[AwareDatetime, WithJsonSchema({"type": "string", "format": "date-time"})] | None = None
-    """The newest backup that was made before this time, for example 2026-12-01T02:00:00Z."""
     database: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """Database to restore into. Left out: that of the connection."""
     source_database: Annotated[str, Field(min_length=1, max_length=63)] | None = None
@@ -113,21 +96,6 @@ class BackupRestore(Action):
     """Owners and privileges are restored too. False: all belongs to the user of the connection."""
     queries: Annotated[list[ValidationQuery], Field(max_length=32)] = Field(default_factory=list)
     """What the restored database must answer before it takes over; asked as the user of the connection."""
-
-    @classmethod
-    def rules(cls) -> Sequence[Rule]:
-        """A snapshot is chosen in one way."""
-        return (_ONE_MOMENT,)
-
-    @model_validator(mode="after")
-    def _chooses_in_one_way(self) -> Self:
-        if self.before is not None and self.snapshot != LATEST:
-            raise ValueError(_ONE_MOMENT["message"])
-        return self
-
-    def policy_names(self) -> Sequence[str]:
-        """The policy."""
-        return (self.policy,)
 
     async def run(self, context: Context) -> Result:
         """Fetch, load beside, compare, ask, take over. What is not as it was dumped is a failed result with findings.
@@ -146,11 +114,11 @@ class BackupRestore(Action):
                 demand_primary(opened, "a restore")
                 await self._demand_consent(context, opened, name)
                 plan = await replacement(opened, name)
-                snapshot = await self._chosen(restic, origin)
+                snapshot = await self.chosen(restic, origin)
                 course = _Course(step=self, place=place, plan=plan, alike=frozenset({name, connected}))
                 return await self._restored(course, restic, snapshot)
         except DamagedError as error:
-            finding = damage_finding(check_id="backup.restore", what=self.policy, remedy=_REMEDY)
+            finding = damage_finding(check_id="backup.restore", what=self.policy, remedy=REMEDY)
             return Result(outcome=Outcome.FAILED, message=f"{error}: {_UNTOUCHED}", findings=[finding])
         except UncheckableError as error:
             raise ActionError(str(error)) from error
@@ -193,30 +161,6 @@ class BackupRestore(Action):
         if row and row[0]:
             msg = f"{where} is not empty: to replace it set `confirm: {name}`, or name another one in `database`"
             raise ActionError(msg)
-
-    async def _chosen(self, restic: Restic, origin: Origin) -> Stored:
-        """The snapshot that is to be restored; only ever one of the policy.
-
-        Raises:
-            ActionError: there is no such snapshot.
-        """
-        stored = sorted(
-            await restic.stored(host=origin.owner, tag=f"policy={origin.owner}"), key=lambda each: each.time
-        )
-        wanted = self.snapshot
-        if wanted == LATEST_VERIFIED:
-            if origin.verified is None:
-                msg = f"no backup of BackupPolicy {self.policy!r} has passed a restore test yet: use snapshot: latest"
-                raise ActionError(msg)
-            wanted = origin.verified
-        found = [each for each in stored if wanted == LATEST or each.goes_by(wanted)]
-        found = [each for each in found if self.before is None or each.time < self.before]
-        if found:
-            return found[-1]
-        there = ", ".join(f"{each.name} of {_when(each)}" for each in stored[-_TOLD:]) or "none at all"
-        which = f" before {self.before:%Y-%m-%d %H:%M %Z}" if self.before else "" if wanted == LATEST else f" {wanted}"
-        msg = f"BackupPolicy {self.policy!r} has no snapshot{which} in repository {restic.name}; the last ones: {there}"
-        raise ActionError(msg)
 
     async def _restored(self, course: "_Course", restic: Restic, snapshot: Stored) -> Result:
         if PHYSICAL in snapshot.tags:
@@ -351,9 +295,9 @@ class _Course:
 
     def _told(self, snapshot: Stored, record: Record, seen: Seen, old: str) -> Result:
         seconds = time.monotonic() - self.begun
-        age = max(0.0, (datetime.now(UTC) - snapshot.time).total_seconds())
+        age = age_of(snapshot)
         tables = len(record.rows)
-        what = f"snapshot {snapshot.name} of {_when(snapshot)} ({format_duration(timedelta(seconds=age))} old)"
+        what = f"snapshot {snapshot.name} of {when(snapshot)} ({format_duration(timedelta(seconds=age))} old)"
         parts = [
             f"{what} restored into {self.plan.name!r} on PostgreSQL {self.plan.opened.server} in {seconds:.1f}s",
             f"{several(tables, 'table')} with {several(seen.rows, 'row')} as dumped",
@@ -375,7 +319,7 @@ class _Course:
                 "rows": seen.rows,
                 **self.metrics,
             },
-            facts={SNAPSHOT: snapshot.name, SNAPSHOT_TIME: _instant(snapshot), "kept": kept},
+            facts={**facts_of(snapshot), "kept": kept},
         )
 
     def _uncarried(self, what: str) -> Finding:
@@ -395,11 +339,3 @@ def _at(context: Context, name: str, database: str) -> Context:
     target = context.target(name, PostgresTarget).model_copy(update={"database": database})
     changed = context.connections[name].model_copy(update={"postgres": target})
     return replace(context, connections={**context.connections, name: changed})
-
-
-def _when(snapshot: Stored) -> str:
-    return f"{snapshot.time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _instant(snapshot: Stored) -> str:
-    return snapshot.time.astimezone(UTC).isoformat()

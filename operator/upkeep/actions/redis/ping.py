@@ -1,7 +1,7 @@
-"""Tells whether Redis answers, how fast, and whether replication and the cluster hold together."""
+"""Tells whether Redis answers, how fast, has its keys, and whether replication and the cluster hold together."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
@@ -10,6 +10,7 @@ from upkeep.actions.contract import Action, Context, Finding, Outcome, Result, S
 from upkeep.actions.fields import LabelName
 from upkeep.actions.percentile import percentile
 from upkeep.actions.redis.session import Node, sessions
+from upkeep.actions.text import several
 from upkeep.actions.thresholds import Graded
 
 _PERCENT: Final = 95
@@ -29,6 +30,7 @@ class RedisPing(Action, Graded):
     check: ClassVar[bool] = True
     graded_by: ClassVar[tuple[str, str]] = ("warning_milliseconds", "critical_milliseconds")
     finds: ClassVar[Mapping[str, str]] = {
+        "redis.ping.keys": "there are fewer keys than there have to be",
         "redis.ping.slow": "a server that answers slowly",
         "redis.ping.cluster": "slots of the cluster that no node serves",
         "redis.ping.replication": "a replica without its primary",
@@ -42,6 +44,8 @@ class RedisPing(Action, Graded):
     """Answering time from which on it is a warning."""
     critical_milliseconds: Annotated[float, Field(ge=0, le=60000)] = 1000
     """Answering time from which on it is critical."""
+    min_keys: Annotated[int, Field(ge=0, le=2**53)] = 0
+    """How many keys there are at least, for example after a restore; with fewer the step has failed."""
 
     async def run(self, context: Context) -> Result:
         """Ping every server, one after the other.
@@ -53,7 +57,10 @@ class RedisPing(Action, Graded):
         async with sessions(context, self.connection) as nodes:
             slowest = {node.name: await self._p95(node) for node in nodes}
             state = await _cluster_state(nodes[0]) if nodes and nodes[0].cluster else {}
+        keys = sum(_keys(node) for node in nodes if node.primary or len(nodes) == 1)
+        lacking = self._lacking(keys)
         findings = [
+            *lacking,
             *self._slow(slowest),
             *(finding for node in nodes for finding in _link(node)),
             *_coverage(self.connection, state),
@@ -61,11 +68,29 @@ class RedisPing(Action, Graded):
         worst = max(slowest.values(), default=0.0)
         servers = "1 server answers" if len(nodes) == 1 else f"{len(nodes)} servers answer"
         return Result(
-            outcome=Outcome.OK,
-            message=f"{servers}, p95 {worst:.2f} ms",
+            outcome=Outcome.FAILED if lacking else Outcome.OK,
+            message=f"{servers}, p95 {worst:.2f} ms, {several(keys, 'key')}{self._demanded(lacking)}",
             findings=findings,
-            metrics={"servers": float(len(nodes)), "p95_milliseconds": round(worst, 3)},
+            metrics={"servers": float(len(nodes)), "p95_milliseconds": round(worst, 3), "keys": float(keys)},
         )
+
+    def _demanded(self, lacking: Sequence[Finding]) -> str:
+        return f", but at least {self.min_keys} have to be there" if lacking else ""
+
+    def _lacking(self, keys: int) -> Sequence[Finding]:
+        if keys >= self.min_keys:
+            return []
+        return [
+            Finding(
+                check_id="redis.ping.keys",
+                severity=Severity.CRITICAL,
+                object=self.connection,
+                observed=keys,
+                threshold=self.min_keys,
+                unit="keys",
+                recommendation="see in its log whether it has loaded its data, and whether appendonly fits what it has",
+            )
+        ]
 
     async def _p95(self, node: Node) -> float:
         taken = []
@@ -89,6 +114,11 @@ class RedisPing(Action, Graded):
                 unit="milliseconds",
                 recommendation="look for slow commands (redisSlowlog), for swapping and for a busy CPU or network",
             )
+
+
+def _keys(node: Node) -> int:
+    """How many keys it has, in all its databases."""
+    return sum(int(value["keys"]) for value in node.info.values() if isinstance(value, dict) and "keys" in value)
 
 
 async def _cluster_state(node: Node) -> Mapping[str, str]:

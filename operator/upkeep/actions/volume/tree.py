@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import Annotated, Final, TypeVar
 
 from pydantic import Field
@@ -184,17 +185,20 @@ async def work_in(context: Context, name: str, path: str, work: Callable[[Tree],
     Raises:
         ActionError: no such connection or directory, or `work` raised it.
     """
-    claim = context.target(name, VolumeTarget).claim_name
-    with _opened(os.fspath(context.volumes / name), path, claim) as root:
-        tree = Tree(root=root)
-        running = asyncio.get_running_loop().run_in_executor(None, work, tree)
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            tree.stopped.set()
-            await asyncio.wait([running])
-            running.exception()
-            raise
+    with opened(context, name, path) as root:
+        return await attended(Tree(root=root), work)
+
+
+async def attended(tree: Tree, work: Callable[[Tree], Answer]) -> Answer:
+    """Let a thread work in an open directory; when the step is cancelled, wait until it has come to a good end."""
+    running = asyncio.get_running_loop().run_in_executor(None, work, tree)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        tree.stopped.set()
+        await asyncio.wait([running])
+        running.exception()
+        raise
 
 
 @contextmanager
@@ -210,7 +214,32 @@ def directory(name: str, parent: int) -> Iterator[int]:
 
 
 @contextmanager
-def _opened(volume: str, path: str, claim: str) -> Iterator[int]:
+def within(path: PurePosixPath, top: int, *, make: bool = False) -> Iterator[int]:
+    """The directory at a path below an open one, made where that is wanted and it is missing; no link is followed.
+
+    Raises:
+        OSError: it is not there, or something on the way is no directory.
+    """
+    with ExitStack() as stack:
+        current = os.dup(top)
+        stack.callback(os.close, current)
+        for part in path.parts:
+            if make:
+                current = stack.enter_context(directory(part, current))
+            else:
+                current = os.open(part, _DIRECTORY, dir_fd=current)
+                stack.callback(os.close, current)
+        yield current
+
+
+@contextmanager
+def opened(context: Context, name: str, path: str) -> Iterator[int]:
+    """The descriptor of a directory of a volume.
+
+    Raises:
+        ActionError: no such connection or directory.
+    """
+    claim, volume = context.target(name, VolumeTarget).claim_name, os.fspath(context.volumes / name)
     with ExitStack() as stack:
         try:
             current = os.open(volume, _DIRECTORY)

@@ -258,7 +258,8 @@ class _Course:
                     await attended(Tree(root=self.root), beside.leave)
             except (OSError, TimeoutError) as error:
                 _LOGGER.warning("What a restore has left in %s is removed by the next one: %s", ROOM, error)
-            beside.close()
+            finally:
+                beside.close()
 
     def _demand_room(self) -> None:
         volume, listed = os.fstatvfs(self.root), self.wanted.listed

@@ -21,7 +21,9 @@ from integration.restserver import PASSWORD, USER, running_rest
 from integration.s3server import ACCESS_KEY, SECRET_KEY, S3Server
 from upkeep.actions.backup.cold import MARKER
 from upkeep.actions.backup.coldcopy import BackupColdCopy
-from upkeep.actions.contract import Outcome, Severity
+from upkeep.actions.backup.s3 import Bucket, S3Place
+from upkeep.actions.backup.storage import GoneError, UnreachableError
+from upkeep.actions.contract import ActionError, Outcome, Severity
 from upkeep.domain.report import RunReport, StepReport
 
 _NUMBERS = itertools.count(1)
@@ -431,6 +433,36 @@ async def test_a_marker_that_cannot_be_read_hinders_nobody(left: str, shop: Shop
     step = await shop.copied(keepFor="90d")
     assert step.outcome in {Outcome.CHANGED, Outcome.OK}, step.message
     assert "holds 2 snapshots" in step.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        ("200 OK|<Error><Code>InternalError</Code></Error>", UnreachableError, "cannot copy into s3:"),
+        ("404 Not Found|<Error><Code>NoSuchKey</Code></Error>", GoneError, "has gone: run this again"),
+        ("403 Forbidden|<Error><Code>InvalidObjectState</Code></Error>", ActionError, "it was archived: thaw it"),
+        ("200 OK|hello", ActionError, "does not answer like an S3 server"),
+    ],
+)
+async def test_what_looks_like_a_copy_and_is_none_is_none(
+    answer: str, error: type[ActionError], words: str, shop: Shop
+) -> None:
+    status, _, body = answer.partition("|")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    place = S3Place.model_validate({**shop.target, "endpoint": endpoint})
+    bucket = Bucket(place, shop.bench.context(), directory="cold", field="coldCopy.s3")
+    async with server:
+        with pytest.raises(error, match=words) as refused:
+            await bucket.adopt(bucket, f"data/00/{'0' * 64}", storage_class="GLACIER")
+    assert type(refused.value) is error
 
 
 async def test_a_repository_on_a_rest_server(bench: Bench, s3: S3Server, tmp_path: Path) -> None:

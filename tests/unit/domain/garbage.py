@@ -36,7 +36,7 @@ NAMES = (
     "image", "duration", "plan", "tasks", "dependsOn", "maintenanceMode", "targets", "verify", "integrity", "schedules",
     "restoreTest", "queries", "requires", "verifiedBackups", "lastVerified", "retention", "prune", "lastPrune",
     "source", "repository", "connections", "redis", "postgres", "suspend", "timeout", "history", "lastRun",
-    "occurrence",
+    "occurrence", "coldCopy", "s3", "storageClass", "keepFor",
 )  # fmt: skip
 
 leaves = st.one_of(

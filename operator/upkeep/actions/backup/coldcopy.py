@@ -156,12 +156,9 @@ class _Copy:
             raise ActionError(msg)
         marker, removed = await self._cleared(known, after)
         await self._mark(marker)
-        own = {
-            name: file for name, file in after.items() if (_kind(name) or name == _CONFIG) and name not in set(removed)
-        }
-        held = [name for name in own if _kind(name) == "snapshots"]
-        size = sum(file.bytes for file in own.values())
-        return self._told(held, size, removed, [*lost, *self._misplaced(after)])
+        own = [file for name, file in after.items() if (_kind(name) or name == _CONFIG) and name not in removed]
+        size = sum(file.bytes for file in own)
+        return self._told(marker.snapshots, size, len(removed), [*lost, *self._misplaced(after)])
 
     async def _config(self) -> bytes:
         """The repository's config; that of the copy, if it has one, is the same."""
@@ -254,13 +251,20 @@ class _Copy:
         if isinstance(self.source, Bucket) and origin == name and self.target.same_server(self.source):
             arrived = await self.target.adopt(self.source, name, storage_class=storage_class)
             if arrived and arrived != digest:
-                await self.target.remove(name)
+                await self._discard(name)
                 raise self._damaged(origin)
             self.unhashed += not arrived
             return
         await self.target.store(
             name, lambda: self._read(origin, digest), size=file.bytes, digest=digest, storage_class=storage_class
         )
+
+    async def _discard(self, name: str) -> None:
+        """Take away what must not be taken for a file of the copy; without the right to remove, leave nothing in it."""
+        try:
+            await self.target.remove(name)
+        except ActionError:
+            await self.target.put(name)
 
     async def _read(self, origin: str, digest: str) -> AsyncGenerator[bytes, None]:
         """A file, whose last piece is held back until it is known that all is as its name says."""
@@ -276,7 +280,7 @@ class _Copy:
             raise self._damaged(origin)
         yield held
 
-    async def _cleared(self, known: Marker, after: Mapping[str, File]) -> tuple[Marker, Sequence[str]]:
+    async def _cleared(self, known: Marker, after: Mapping[str, File]) -> tuple[Marker, frozenset[str]]:
         """The new marker, and what was removed because the repository has not had it for long enough."""
         now = datetime.now(UTC)
         gone = {name: known.gone.get(name, now) for name in after if _kind(name) and name not in self.there}
@@ -285,9 +289,10 @@ class _Copy:
         over.sort(key=lambda name: _ORDER.index(_kind(name)), reverse=True)
         for name in over:
             await self.target.remove(name)
-        left = {name: since for name, since in gone.items() if name not in set(over)}
-        held = [name.rpartition("/")[2] for name in after if _kind(name) == "snapshots" and name not in set(over)]
-        return Marker(begun=self.begun, time=now, snapshots=held, gone=left, attempt=secrets.token_hex(8)), over
+        removed = frozenset(over)
+        left = {name: since for name, since in gone.items() if name not in removed}
+        held = [name.rpartition("/")[2] for name in after if _kind(name) == "snapshots" and name not in removed]
+        return Marker(begun=self.begun, time=now, snapshots=held, gone=left, attempt=secrets.token_hex(8)), removed
 
     async def _mark(self, marker: Marker) -> None:
         await self._put(MARKER, marker.encode())
@@ -339,11 +344,11 @@ class _Copy:
         )
         return [finding]
 
-    def _told(self, held: Sequence[str], size: int, removed: Sequence[str], findings: Sequence[Finding]) -> Result:
+    def _told(self, held: Sequence[str], size: int, removed: int, findings: Sequence[Finding]) -> Result:
         wish, done = self.wish, several(len(self.copied), "file")
-        gone = f", {len(removed)} removed" if removed else ""
+        gone = f", {removed} removed" if removed else ""
         checked = "its size" if self.unhashed else "its size, and what was copied has the SHA-256 of its name"
-        identifiers = {name.rpartition("/")[2][:8] for name in held}
+        identifiers = {each[:8] for each in held}
         newest = next((each for each in wish.known if each in identifiers), None)
         return Result(
             outcome=Outcome.CHANGED if self.copied or removed else Outcome.OK,

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from psycopg import sql
 
 from integration.bench import Bench, eventually
-from integration.postgres import Database, Postgres, running_postgres
+from integration.postgres import Database, Postgres, hand_over, running_postgres
 from integration.resticstore import Store
 from upkeep.actions.backup.physical import BackupPhysical
 from upkeep.actions.backup.physicaltest import BackupPhysicalTest
@@ -88,6 +89,28 @@ async def test_what_changed_is_stored_alone_and_put_together_again(
     tested = await pod.step(verify(store, orders=20020))
     assert tested.outcome is Outcome.OK, tested.message
     assert tested.facts["snapshot"] == ordered[2]["short_id"]
+
+
+async def test_tablespaces_are_put_together_too(
+    shop: Database, bench: Bench, pod: Bench, server: Postgres, store: Store
+) -> None:
+    # given orders in a tablespace with an odd place
+    place = server.directory / "odd = place"
+    place.mkdir()
+    hand_over(place)
+    with server.connect() as connection:
+        connection.execute(sql.SQL("CREATE TABLESPACE odd LOCATION {}").format(str(place)))
+    shop.execute("ALTER TABLE orders SET TABLESPACE odd")
+    # when they are backed up, changed, and backed up again
+    await bench.step(backup(store))
+    shop.as_owner("DELETE FROM orders WHERE id > 10000")
+    made = await bench.step(backup(store))
+    shop.as_owner("DROP TABLE orders")
+    server.execute("DROP TABLESPACE odd")
+    assert " changed since snapshot " in made.message, made.message
+    # then they come back as they were last
+    tested = await pod.step(verify(store, orders=10000))
+    assert tested.outcome is Outcome.OK, tested.message
 
 
 @pytest.mark.usefixtures("shop")

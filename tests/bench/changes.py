@@ -26,10 +26,17 @@ VERSION = "18"
 CHANGES = {
     "nothing": "SELECT 1",
     "newest 1 % of rows, updated": NEWEST,
-    "random 1 % of rows, updated": RANDOM,
-    "1 % of rows, side by side in the middle": "UPDATE orders SET note = md5(random()::text) "
+    "1 % side by side in the middle": "UPDATE orders SET note = md5(random()::text) "
     "WHERE id BETWEEN {rows} / 2 AND {rows} / 2 + {rows} / 100",
+    "random 1 % of rows, updated": RANDOM,
 }
+"""The random one last: it leaves gaps everywhere, into which later changes go."""
+WIDE_ROWS_PER_MEGABYTE = 1000
+WIDE = """
+CREATE TABLE orders AS
+SELECT g AS id, (SELECT string_agg(md5((g * 31 + k)::text), '') FROM generate_series(1, 29) k) AS note
+FROM generate_series(1, {rows}) g
+"""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -37,16 +44,19 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def changes(
     megabytes: Annotated[int, typer.Option(min=1, max=100_000, help="Size of the table.")] = 300,
+    wide: Annotated[bool, typer.Option("--wide", help="Rows of 1 kB, not of 150 bytes.")] = False,  # noqa: FBT002 - typer
 ) -> None:
     """Print what the first backup stores, and what is stored again after each change, in MB and of the first dump."""
-    rows = megabytes * ROWS_PER_MEGABYTE
+    rows = megabytes * (WIDE_ROWS_PER_MEGABYTE if wide else ROWS_PER_MEGABYTE)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="upkeep-bench-")))
         homes = stack.enter_context(complete_programs())
         server = stack.enter_context(running_postgres("summarize_wal=on", "max_wal_size=4GB", version=VERSION))
         server.execute("ALTER ROLE upkeep REPLICATION")
         database = stack.enter_context(server.database("shop"))
-        database.execute(FILL.format(rows=rows), "ALTER TABLE orders OWNER TO upkeep", "VACUUM ANALYZE orders")
+        database.execute(
+            (WIDE if wide else FILL).format(rows=rows), "ALTER TABLE orders OWNER TO upkeep", "VACUUM ANALYZE orders"
+        )
         surroundings = Bench(directory / "pod")
         surroundings.connect_postgres(server, database=database.name)
         surroundings.scratch.chmod(0o777)
@@ -54,7 +64,9 @@ def changes(
         programs = startable_programs(directory / "programs", *homes)
         stage = Stage(directory=directory, programs=programs, bench=surroundings, database=database)
         repositories = {name: stage.repository() for name in ("dump", "files", "files, incremental")}
-        table = Table(title=f"Stored by backups of {megabytes} MB, MB and of the first dump", title_justify="left")
+        table = Table(
+            title=f"Stored by backups of {megabytes} MB in {rows} rows: MB, and of the first dump", title_justify="left"
+        )
         for heading in ("", *repositories):
             table.add_column(heading, justify="right" if heading else "left")
         first = _stored(stage, repositories)

@@ -34,7 +34,8 @@ class PostgresSource(PostgresTarget):
 
     method: PostgresMethod = PostgresMethod.LOGICAL
     """Logical: databases are dumped by pg_dump. Physical: the files of the whole server, all its databases, are copied
-    by pg_basebackup; for databases whose rows change everywhere. The user then needs the attribute REPLICATION."""
+    by pg_basebackup; with incremental schedules for databases whose rows change everywhere. The user then needs the
+    attribute REPLICATION."""
     databases: Annotated[list[DatabasePattern], Field(min_length=1, max_length=64)] | None = None
     """The databases, by name or by pattern (`*`, `?`), for example `tenant_*`; `*` alone is every database that is no
     template. What is named has to be there. Left out: `database`."""

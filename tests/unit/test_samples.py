@@ -26,8 +26,8 @@ BAD: Final = ROOT / "tests" / "cluster" / "bad"
 SPECS: Final[dict[str, type[Model]]] = {kind.kind: kind.spec for kind in KINDS}
 ISSUED: Final = {"shop-tls", "shop-backup-s3", "shop-backup-cold", "shop-safe", "shop-firestore"}
 """Secrets that others make: who issues certificates, and who keeps the buckets and the accounts."""
-UPLOADED: Final = {"shop-uploads"}
-"""Volumes that an application writes to."""
+UPLOADED: Final = {"shop-uploads", "data-shop-redis-0"}
+"""Volumes that an application writes to, that of a StatefulSet by the name that this gives it."""
 NOW: Final = datetime(2026, 12, 1, tzinfo=UTC)
 
 Object = dict[str, Any]

@@ -1,5 +1,6 @@
 """What the schema of a CRD says of a field is what its model says: the API server and the operator never disagree."""
 
+import ast
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, NamedTuple, get_args
@@ -112,12 +113,20 @@ def accepted(schema: Schema, value: Any) -> bool:  # noqa: ANN401 - any JSON val
             size = schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value))
             return (
                 size
-                and value in schema.get("enum", [value])
+                and value in choices(schema, [value])
                 and all(re2(pattern).search(value) for pattern in patterns(schema))
             )
         case "integer" | "number":
             return bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))
     return isinstance(value, bool)
+
+
+def choices(schema: Schema, otherwise: list[Any]) -> list[Any]:
+    """The only values, from an enumeration or a rule that lists them."""
+    rules = [rule["rule"] for rule in schema.get("x-kubernetes-validations", ())]
+    listed = [rule.removeprefix("self in ") for rule in rules if rule.startswith("self in [")]
+    found: list[Any] = ast.literal_eval(listed[0]) if listed else schema.get("enum", otherwise)
+    return found
 
 
 def patterns(schema: Schema) -> list[str]:
@@ -158,7 +167,7 @@ def boundaries(schema: Schema) -> list[Any]:
                 schema.get("maxLength", 1) + by for by in (0, 1)
             ]
             long = [text * length for length in lengths for text in ("a", "1", "/")]
-            return [*TEXTS, *schema.get("enum", ()), *long]
+            return [*TEXTS, *choices(schema, []), *long]
         case "integer" | "number":
             ends = [schema.get(end, 0) for end in ("minimum", "maximum")]
             return [end + by for end in ends for by in (-1, 0, 1)]

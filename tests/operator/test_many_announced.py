@@ -138,7 +138,8 @@ async def test_none_hears_a_thing_twice_and_no_window_is_forgotten(
     notices, heard = crowd.notices(), crowd.heard()
     states = Counter(each.state for each in notices)
     assert len({each[:-1] for each in notices}) == len(notices), "a message is there twice"
-    assert states["Unknown"] <= 2 * AT_ONCE * len(CHANNELS), "only what was on its way may be in doubt"
+    on_their_way = 2 * AT_ONCE * len(CHANNELS)
+    assert states["Unknown"] <= 2 * on_their_way, "what was sent, or gone and not yet noted, may be in doubt, no more"
     sent = Counter((each.window, each.channel) for each in notices if each.state == "Sent")
     doubtful = Counter((each.window, each.channel) for each in notices if each.state == "Unknown")
     assert sent <= heard <= sent + doubtful, "each arrived once; of those in doubt nobody knows"

@@ -1,8 +1,8 @@
 """Sends what decisions have claimed, beside them: no decision ever waits for a channel.
 
 A message is sent only after its claim stands in the status, so it goes out at most once. Claims are made by turns, as
-many as can be sent at once: what waits for its turn is claimed by nobody, and an operator that ends leaves only those
-messages in doubt that it was sending. All that is kept here may be lost.
+many as can be sent at once: what waits for its turn is claimed by nobody, and an operator that is killed leaves only
+those messages in doubt that it was sending or had not yet noted as sent. All that is kept here may be lost.
 """
 
 import asyncio

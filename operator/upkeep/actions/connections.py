@@ -15,7 +15,7 @@ from upkeep.actions.fields import LabelName, Model, ObjectName, OneOf, Rule
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-SAFE_URL: Final = r"(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?)"
+SAFE_URL: Final = r"(https://[^\t-\r /?#@]+|http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?)"
 """Where a token may be sent: encrypted, or not out of the Pod."""
 
 
@@ -106,7 +106,7 @@ class HTTPTarget(ConnectionTarget):
 
     kind: ClassVar[str] = "http"
 
-    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+$"), AfterValidator(readable_url)]
+    url: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\t-\r /?#@]+$"), AfterValidator(readable_url)]
     """Scheme, host and port, for example `http://shop.shop.svc`; without a path, user name or password."""
     secret_ref: SecretReference | None = None
     """Secret with the key `token` (sent as a bearer token), or the keys `username` and `password` (HTTP basic
@@ -120,7 +120,7 @@ class PrometheusTarget(ConnectionTarget):
     kind: ClassVar[str] = "prometheus"
 
     url: Annotated[
-        str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"), AfterValidator(readable_url)
+        str, Field(max_length=2048, pattern=r"^https?://[^\t-\r /?#@]+(/[^\t-\r ?#]*)?$"), AfterValidator(readable_url)
     ]
     """Where its user interface is, with its path prefix if it has one, for example `http://prometheus.monitoring:9090`;
     without user name or password."""

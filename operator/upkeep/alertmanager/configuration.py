@@ -30,7 +30,7 @@ class _BasicAuth(Model):
 class _Entry(Model):
     """An Alertmanager as it is written down."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
+    url: Annotated[str, Field(pattern=r"^https?://[^\t-\r /?#@]+(/[^\t-\r ?#]*)?$")]
     """Where it answers, with its path prefix if it has one."""
     basic_auth: _BasicAuth | None = None
     """Log in by user name and password."""

@@ -48,7 +48,7 @@ class AlertTest(Action):
 
     connection: LabelName
     """Name of an http connection to Alertmanager."""
-    path: Annotated[str, Field(max_length=256, pattern=r"^(/[^\s?#]*)?$")] = ""
+    path: Annotated[str, Field(max_length=256, pattern=r"^(/[^\t-\r ?#]*)?$")] = ""
     """Path prefix of Alertmanager, where it has one."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = Field(default_factory=dict)
     """Labels by which it is routed, for example severity and namespace."""

@@ -34,7 +34,7 @@ class RestLocation(Model):
 
     url: Annotated[
         str,
-        Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+(/[A-Za-z0-9._~/-]*)?$"),
+        Field(max_length=2048, pattern=r"^https?://[^\t-\r /?#@]+(/[A-Za-z0-9._~/-]*)?$"),
         AfterValidator(readable_url),
     ]
     """Address with the path of the repository, for example `https://backups.example.com:8000/shop`; without user name

@@ -83,7 +83,7 @@ ReadableClass = Annotated[
 class S3Place(Model):
     """A place in a bucket of Amazon S3, or of a server that speaks its protocol."""
 
-    endpoint: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+$"), AfterValidator(readable_url)]
+    endpoint: Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\t-\r /?#@]+$"), AfterValidator(readable_url)]
     """Scheme, host and port, for example `https://s3.eu-central-1.amazonaws.com` or `http://minio.storage:9000`."""
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     """Name of the bucket. It has to be there."""

@@ -19,7 +19,7 @@ CONNECT_SECONDS: Final = 3.0
 """How long a server may take to accept, so that a wrong host shows within five seconds."""
 
 PageURL = Annotated[
-    str, Field(max_length=2048, pattern=r"^https?://[^\s/?#@]+([/?#][^\s]*)?$"), AfterValidator(readable_url)
+    str, Field(max_length=2048, pattern=r"^https?://[^\t-\r /?#@]+([/?#][^\t-\r ]*)?$"), AfterValidator(readable_url)
 ]
 """An address without user name and password."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FIRST_ERROR: Final = 400
 """The lowest status that says that something is wrong."""
 
-RequestPath = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^/([^\s#/][^\s#]*)?$")]
+RequestPath = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^/([^\t-\r #/][^\t-\r #]*)?$")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

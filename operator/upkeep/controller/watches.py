@@ -97,7 +97,7 @@ class Observer:
         elif resource in _TARGETS:
             self._queue.add(key)
         elif resource in {JOBS, PODS}:
-            self._wake_owner(body)
+            self._wake_owner(body, over=resource == JOBS and (deleted or _has_ended(body)))
 
     def forgotten(self, key: Key) -> None:
         """Take in that an object is gone, which nobody said."""
@@ -131,8 +131,11 @@ class Observer:
             self._wake_bound(key)
         if key.plural == BACKUPS.plural:
             self._wake_requiring(key)
-        if key.plural != TASKS.plural:
-            return
+        if key.plural == TASKS.plural:
+            self._wake_planning(key)
+
+    def _wake_planning(self, key: Key) -> None:
+        """The windows that have a task in their plans."""
         for name in self._cache.names(WINDOWS, key.namespace):
             dependent = self._cache.get(Key(WINDOWS.plural, key.namespace, name))
             if dependent and key.name in planned_tasks(dependent):
@@ -179,13 +182,17 @@ class Observer:
             wake = self._wake_bound if is_window else self._wake_requiring
             wake(key)
 
-    def _wake_owner(self, body: Mapping[str, Any]) -> None:
+    def _wake_owner(self, body: Mapping[str, Any], *, over: bool) -> None:
+        """The owner of a run and its window; once it is over, also other windows, which may have waited for its end."""
         metadata = body["metadata"]
         labels = metadata.get("labels") or {}
         owner = BY_KIND.get(labels.get(OWNER_KIND_LABEL, ""))
         if owner in OWNERS and labels.get(OWNER_NAME_LABEL):
             for name in self._owner_names(owner, metadata["namespace"], labels[OWNER_NAME_LABEL]):
-                self._queue.add(Key(owner.plural, metadata["namespace"], name))
+                key = Key(owner.plural, metadata["namespace"], name)
+                self._queue.add(key)
+                if over and owner == TASKS:
+                    self._wake_planning(key)
         window_uid = labels.get(WINDOW_UID_LABEL)
         if window_uid:
             for name in self._cache.names(WINDOWS, metadata["namespace"]):
@@ -288,6 +295,11 @@ def _concerns(resource: Resource, target: Mapping[str, Any]) -> bool:
     """
     labels = target["metadata"].get("labels") or {}
     return byhand.concerns(target) or (resource == INGRESSES and labels.get(MODE_LABEL) == MODE_ON)
+
+
+def _has_ended(job: Mapping[str, Any]) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(each["type"] in {"Complete", "Failed"} and each["status"] == "True" for each in conditions)
 
 
 def _shape(body: Mapping[str, Any] | None) -> object:

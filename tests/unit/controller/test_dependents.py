@@ -4,9 +4,9 @@ from typing import Any, Final
 
 import pytest
 
-from unit.controller.test_observer import Object, Watcher, thing
+from unit.controller.test_observer import Object, Watcher, job_of, thing
 from upkeep.cluster.cache import Cache
-from upkeep.cluster.resources import BACKUPS, TASKS, WINDOWS
+from upkeep.cluster.resources import BACKUPS, JOBS, TASKS, WINDOWS
 from upkeep.controller.references import terms_of
 
 NIGHT: Final = {"schedule": "0 2 * * *", "duration": "1h", "sharedWith": ["shop"]}
@@ -111,6 +111,25 @@ async def test_a_task_that_comes_goes_or_is_labelled_asks_the_windows_that_choos
 
     assert asked == [["chooses", "vacuum"]] * 3
     assert await seen.asked() == ["vacuum"], "its status concerns nobody else"
+
+
+@pytest.mark.parametrize("ending", ["Complete", "Failed", "deleted"])
+async def test_windows_that_plan_a_task_are_asked_when_a_run_of_it_ends_that_is_none_of_theirs(ending: str) -> None:
+    # given a run of the task for a window that is gone
+    night = {**NIGHT, "plan": {"tasks": [{"name": "clean"}]}}
+    day = {**NIGHT, "plan": {"tasks": [{"name": "other"}]}}
+    windows = [(WINDOWS, thing(name, 1, spec=spec)) for name, spec in (("night", night), ("day", day))]
+    seen = await settled((TASKS, thing("clean", 1)), *windows)
+    labels = {"upkeep.dev/window-uid": "gone"}
+    seen.observer.seen(JOBS, job_of("clean", 2, **labels))
+    begun = await seen.asked()
+    # when it ends
+    over = job_of("clean", 3, **labels)
+    over["status"] = {"conditions": [{"type": ending, "status": "True"}]} if ending != "deleted" else {}
+    seen.observer.seen(JOBS, over, deleted=ending == "deleted")
+
+    assert begun == ["clean"]
+    assert await seen.asked() == ["clean", "night"]
 
 
 async def test_a_window_without_sense_asks_nobody_and_stops_nothing() -> None:

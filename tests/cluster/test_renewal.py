@@ -48,7 +48,15 @@ def issued(space: Space, apply: Apply, access: ClusterAccess) -> Callable[[str],
 
     def made(name: str) -> Object:
         apply(_certificate(name, issuer="authority"), *_rights(space, name))
-        return _until(space, name, "Ready", "True")
+        _until(space, name, "Ready", "True")
+        # cert-manager counts it in a write of its own, after that
+        found: Object = until(
+            partial(space.status, CERTIFICATES, name),
+            lambda seen: "revision" in seen,
+            what=f"Certificate {name} is counted",
+            seconds=SECONDS,
+        )
+        return found
 
     return made
 

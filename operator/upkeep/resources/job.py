@@ -42,6 +42,8 @@ _EVICTED_IS_OVER: Final[Manifest] = {
     "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
 }
 """What the Job would do anyway without retries, but like this it says why."""
+_DNS_OPTIONS: Final = ({"name": "timeout", "value": "1"}, {"name": "attempts", "value": "3"})
+"""A question to DNS that gets lost is asked again after a second; by default, after more than a connection may take."""
 _STOP_SECONDS: Final = 30
 _OUTPUT: Final = "output"
 
@@ -137,6 +139,7 @@ def _runner_pod(work: Work, order: RunOrder, image: str) -> Manifest:
     }
     security = {"runAsUser": work.user or RUNNER_USER, "runAsGroup": RUNNER_USER, "fsGroup": RUNNER_USER}
     spec = _pod(container, volumes, security=security, service_account=work.service_account)
+    spec["dnsConfig"] = {"options": list(_DNS_OPTIONS)}
     return _prepared(spec, work.preparation) if work.preparation else spec
 
 

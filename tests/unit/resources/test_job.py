@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from upkeep.actions.http.session import CONNECT_SECONDS
 from upkeep.api.container import CustomJob
 from upkeep.api.status import Trigger
 from upkeep.api.task import TaskSpec
@@ -412,3 +413,10 @@ def test_what_it_is_for_can_be_read_back(occasion: Occasion) -> None:
         token=occasion.token,
         window_uid=occasion.window_uid,
     )
+
+
+def test_a_question_to_dns_that_gets_lost_is_asked_again_within_the_time_for_a_connection() -> None:
+    options = {each["name"]: int(each["value"]) for each in pod(built(STEPS))["dnsConfig"]["options"]}
+    assert options["timeout"] < CONNECT_SECONDS
+    assert options["attempts"] > 1
+    assert "dnsConfig" not in pod(built(CUSTOM)), "a container of somebody else has its own ways"

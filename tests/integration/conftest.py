@@ -9,6 +9,7 @@ import pytest
 
 from integration import postgres, redisserver, s3server
 from integration.bench import Bench
+from integration.resticstore import Store
 from upkeep.actions.backup.programs import ROOT_VARIABLE
 
 _NUMBERS = itertools.count(1)
@@ -86,6 +87,12 @@ def many_versions(complete_programs: list[Path], pod: Bench, monkeypatch: pytest
     """An image with more than one version of PostgreSQL's programs."""
     root = postgres.startable_programs(pod.scratch.parent / "more-programs", *complete_programs)
     monkeypatch.setenv(ROOT_VARIABLE, str(root))
+
+
+@pytest.fixture
+def store(bench: Bench, tmp_path: Path) -> Store:
+    """A repository that is not there yet."""
+    return Store(tmp_path / "repository", bench.repository_secret())
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,11 @@ class Store:
     def __init__(self, path: Path, password_file: Path) -> None:
         self.path = path
         self._password_file = password_file
+
+    @property
+    def declared(self) -> dict[str, object]:
+        """As a step declares it, with the Secret of the bench."""
+        return {"path": str(self.path), "passwordSecretRef": {"name": "repository-secret"}}
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -38,6 +44,16 @@ class Store:
         """All snapshots, as restic describes them."""
         found: list[dict[str, Any]] = json.loads(self.restic("snapshots", "--json"))
         return found
+
+    @contextmanager
+    def rewritten(self, directory: str) -> Iterator[Path]:
+        """A directory of the newest snapshot; what is changed in it makes a newer one of the same host and tags."""
+        newest = self.snapshots()[-1]
+        tags = [word for tag in newest["tags"] for word in ("--tag", tag)]
+        with tempfile.TemporaryDirectory() as name:
+            self.restic("restore", "latest", "--target", name)
+            yield Path(name) / directory
+            self.restic("backup", "--host", newest["hostname"], *tags, directory, directory=Path(name))
 
     @contextmanager
     def running_backup(self) -> Iterator[None]:

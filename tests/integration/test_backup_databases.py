@@ -14,7 +14,7 @@ from psycopg import sql
 from integration.bench import Bench, eventually
 from integration.postgres import Database
 from integration.resticstore import Store
-from integration.test_backup_restoretest import stored, verify
+from integration.test_backup_restoretest import verify
 from upkeep.actions.backup.dump import DIRECTORY
 from upkeep.actions.backup.origin import Origin
 from upkeep.actions.backup.postgres import BackupPostgres
@@ -32,11 +32,6 @@ HOSTILE: Final = (
     "tab\tand\nline",
     "l" * 63,
 )
-
-
-@pytest.fixture
-def store(bench: Bench, tmp_path: Path) -> Store:
-    return Store(tmp_path / "repository", bench.repository_secret())
 
 
 @pytest.fixture
@@ -61,12 +56,8 @@ def tenants(shop: Database, *names: str) -> Iterator[list[Database]]:
         yield found
 
 
-def repository(store: Store) -> dict[str, object]:
-    return {"path": str(store.path), "passwordSecretRef": {"name": "repository-secret"}}
-
-
 def backup(store: Store, *databases: str, **changes: object) -> BackupPostgres:
-    declared = {"connection": "db", "repository": repository(store), "policy": POLICY, "schedule": "daily"}
+    declared = {"connection": "db", "repository": store.declared, "policy": POLICY, "schedule": "daily"}
     return BackupPostgres.model_validate({**declared, "databases": databases, **changes})
 
 
@@ -288,7 +279,7 @@ async def test_what_is_lost_of_one_database_is_found(shop: Database, bench: Benc
     with tenants(shop, "tenant_a", "tenant_b"):
         await bench.step(backup(store, "tenant_*"))
     # given a row of one that was lost on the way
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         rows = next((directory / "databases" / "tenant_b").rglob("[0-9]*.dat"))
         rows.write_bytes(rows.read_bytes().removeprefix(b"1\n"))
     report = await pod.report(verify(store))
@@ -296,18 +287,18 @@ async def test_what_is_lost_of_one_database_is_found(shop: Database, bench: Benc
         ("backup.restore.rows", "tenant_b: public things upkeep")
     ]
     # given one that was lost as a whole
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         shutil.rmtree(directory / "databases" / "tenant_b")
     report = await pod.report(verify(store))
     assert "the dump of 'tenant_b' is missing from the backup: make a new backup at once" in report.message
     assert [found.check_id for found in report.findings] == ["backup.restore"]
     # given one that stands in the place of another
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         shutil.copytree(directory / "databases" / "tenant_a", directory / "databases" / "tenant_b")
     report = await pod.report(verify(store))
     assert "the dump of 'tenant_b' is one of 'tenant_a'" in report.message
     # given a list that nobody can read
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         (directory / "databases.json").write_text("[]")
     report = await pod.report(verify(store))
     assert "no databases.json that can be read" in report.message
@@ -344,7 +335,7 @@ async def test_one_changed_letter_in_one_of_all_is_found(
     whole = await pod.step(verify(store, full=True))
     assert whole.outcome is Outcome.OK, whole.message
     # when a row is another
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         rows = next((directory / "databases" / "tenant_a").rglob("[0-9]*.dat"))
         rows.write_bytes(rows.read_bytes().replace(b"1\n", b"2\n"))
     # then that one is found

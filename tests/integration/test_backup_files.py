@@ -17,11 +17,6 @@ POLICY: Final = "shop/shop-uploads"
 
 
 @pytest.fixture
-def store(bench: Bench, tmp_path: Path) -> Store:
-    return Store(tmp_path / "repository", bench.repository_secret())
-
-
-@pytest.fixture
 def uploads(tmp_path: Path) -> Path:
     """A volume with pictures, a link, and what nobody needs."""
     root = tmp_path / "volume"
@@ -40,17 +35,13 @@ def age(root: Path, *, days: int) -> None:
         os.utime(path, (time.time() - days * 86400,) * 2)
 
 
-def repository(store: Store) -> dict[str, object]:
-    return {"path": str(store.path), "passwordSecretRef": {"name": "repository-secret"}}
-
-
 def backup(store: Store, root: Path, **changes: object) -> BackupFiles:
-    declared = {"root": str(root), "origin": "volume uploads", "repository": repository(store)}
+    declared = {"root": str(root), "origin": "volume uploads", "repository": store.declared}
     return BackupFiles.model_validate({**declared, "policy": POLICY, "schedule": "hourly", **changes})
 
 
 def verify(store: Store, *files: dict[str, Any]) -> BackupFilesTest:
-    return BackupFilesTest.model_validate({"repository": repository(store), "policy": POLICY, "files": list(files)})
+    return BackupFilesTest.model_validate({"repository": store.declared, "policy": POLICY, "files": list(files)})
 
 
 async def test_files_come_back_as_they_were(bench: Bench, store: Store, uploads: Path, tmp_path: Path) -> None:

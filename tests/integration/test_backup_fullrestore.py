@@ -1,6 +1,5 @@
 """A full restore brings everything back, and finds out when a single row has changed."""
 
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -8,19 +7,15 @@ import pytest
 from integration.bench import Bench
 from integration.postgres import Database
 from integration.resticstore import Store
-from integration.test_backup_restoretest import ORDERS, backup, stored, verify
+from integration.test_backup_restoretest import ORDERS, backup, verify
 from upkeep.actions.backup.archive import RECORD, Record
+from upkeep.actions.backup.dump import DIRECTORY
 from upkeep.actions.contract import Outcome, Severity
 
 KINDS: Final = (
     "CREATE TABLE kinds AS SELECT now() AS at, 0.1::float8 AS real, '1 day'::interval AS span, '\\x00ff'::bytea AS raw,"
     " E'a\\tb\\\\\\n' AS text, ARRAY[1, NULL] AS list, '{\"a\": 1}'::jsonb AS json, NULL::int AS nothing"
 )
-
-
-@pytest.fixture
-def store(bench: Bench, tmp_path: Path) -> Store:
-    return Store(tmp_path / "repository", bench.repository_secret())
 
 
 @pytest.fixture
@@ -67,7 +62,7 @@ async def test_one_changed_letter_is_found_where_every_count_is_right(
 ) -> None:
     # given a backup in which one letter of one row is another, on the way from the dump to the repository
     await bench.step(backup(store))
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         largest = max(directory.rglob("*.dat"), key=lambda path: path.stat().st_size)
         content = bytearray(largest.read_bytes())
         place = content.index(b"\n") - 1
@@ -90,7 +85,7 @@ async def test_a_role_that_does_not_come_back_is_found(
     store: Store,
 ) -> None:
     await bench.step(backup(store))
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         path = directory / "globals.sql"
         path.write_text(path.read_text() + '\nGRANT "nobody knows" TO upkeep;\n\\! touch /tmp/owned\n')
     report = await pod.report(verify(store, full=True))
@@ -107,7 +102,7 @@ async def test_a_backup_without_checksums_is_not_called_compared(
     store: Store,
 ) -> None:
     await bench.step(backup(store))
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         path = directory / RECORD
         record = Record.model_validate_json(path.read_bytes())
         path.write_text(record.model_copy(update={"digests": {}}).model_dump_json(by_alias=True))

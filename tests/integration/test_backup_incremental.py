@@ -1,7 +1,6 @@
 """What has changed alone is stored, and is worth as much as a full backup: what it builds on stays, and comes back."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -39,11 +38,6 @@ def shop(server: Postgres, bench: Bench) -> Iterator[Database]:
         )
         bench.connect_postgres(server, database=database.name)
         yield database
-
-
-@pytest.fixture
-def store(bench: Bench, tmp_path: Path) -> Store:
-    return Store(tmp_path / "repository", bench.repository_secret())
 
 
 def where(store: Store) -> dict[str, object]:

@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,35 +43,13 @@ def shop(server: Postgres, bench: Bench) -> Iterator[Database]:
     assert not (bench.scratch / DIRECTORY).exists(), "the copy was left behind"
 
 
-@pytest.fixture
-def store(bench: Bench, tmp_path: Path) -> Store:
-    return Store(tmp_path / "repository", bench.repository_secret())
-
-
-def repository(store: Store) -> dict[str, object]:
-    return {"path": str(store.path), "passwordSecretRef": {"name": "repository-secret"}}
-
-
 def backup(store: Store, **changes: object) -> BackupPhysical:
-    declared = {"connection": "db", "repository": repository(store), "policy": POLICY, "schedule": "daily"}
+    declared = {"connection": "db", "repository": store.declared, "policy": POLICY, "schedule": "daily"}
     return BackupPhysical.model_validate({**declared, **changes})
 
 
 def verify(store: Store, *queries: dict[str, Any]) -> BackupPhysicalTest:
-    return BackupPhysicalTest.model_validate(
-        {"repository": repository(store), "policy": POLICY, "queries": list(queries)}
-    )
-
-
-@contextmanager
-def stored(store: Store) -> Iterator[Path]:
-    """The files of the newest snapshot; what is changed in them makes a newer one."""
-    (newest,) = store.snapshots()[-1:]
-    tags = [word for tag in newest["tags"] for word in ("--tag", tag)]
-    with tempfile.TemporaryDirectory() as name:
-        store.restic("restore", "latest", "--target", name)
-        yield Path(name) / DIRECTORY
-        store.restic("backup", "--host", POLICY, *tags, DIRECTORY, directory=Path(name))
+    return BackupPhysicalTest.model_validate({"repository": store.declared, "policy": POLICY, "queries": list(queries)})
 
 
 async def test_a_server_that_comes_back_whole_is_verified(
@@ -122,7 +98,7 @@ async def test_files_that_are_not_as_the_server_sent_them_are_not_verified(
     }
     for complaint, harm in harms.items():
         # when something of it is changed before it comes into the repository
-        with stored(store) as directory:
+        with store.rewritten(DIRECTORY) as directory:
             harm(directory / "data")
         report = await pod.report(verify(store))
         _forget_newest(store)
@@ -270,7 +246,7 @@ async def test_a_cancelled_backup_leaves_nothing_behind(bench: Bench, server: Po
 @pytest.mark.usefixtures("shop")
 async def test_a_dump_is_not_taken_for_the_files_of_a_server(bench: Bench, pod: Bench, store: Store) -> None:
     await bench.step(backup(store))
-    with stored(store):
+    with store.rewritten(DIRECTORY):
         pass
     store.restic("tag", "--remove", "method=physical", "latest")
     step = await pod.step(verify(store))

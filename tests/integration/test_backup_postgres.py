@@ -18,11 +18,6 @@ from upkeep.actions.backup.restic import Restic
 from upkeep.actions.contract import ActionError, Outcome, Severity
 
 
-@pytest.fixture
-def store(bench: Bench, tmp_path: Path) -> Store:
-    return Store(tmp_path / "repository", bench.repository_secret())
-
-
 def backup(store: Store) -> BackupPostgres:
     return BackupPostgres.model_validate(
         {

@@ -17,23 +17,14 @@ POLICY: Final = "shop/shop-cache"
 PRIVILEGES: Final = ("~*", "+psync", "+sync", "+replconf", "+info", "+select", "+ping")
 
 
-@pytest.fixture
-def store(bench: Bench, tmp_path: Path) -> Store:
-    return Store(tmp_path / "repository", bench.repository_secret())
-
-
-def repository(store: Store) -> dict[str, object]:
-    return {"path": str(store.path), "passwordSecretRef": {"name": "repository-secret"}}
-
-
 def backup(store: Store) -> BackupRedis:
     return BackupRedis.model_validate(
-        {"connection": "cache", "repository": repository(store), "policy": POLICY, "schedule": "daily"}
+        {"connection": "cache", "repository": store.declared, "policy": POLICY, "schedule": "daily"}
     )
 
 
 def verify(store: Store, *keys: dict[str, Any]) -> BackupRedisTest:
-    return BackupRedisTest.model_validate({"repository": repository(store), "policy": POLICY, "keys": list(keys)})
+    return BackupRedisTest.model_validate({"repository": store.declared, "policy": POLICY, "keys": list(keys)})
 
 
 def fill(server: RedisServer, count: int = 500) -> None:

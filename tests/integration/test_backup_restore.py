@@ -2,11 +2,8 @@
 
 import asyncio
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -29,11 +26,6 @@ if TYPE_CHECKING:
 
 POLICY: Final = "shop/shop-db"
 SECRET: Final = SecretReference(name="repository-secret")
-
-
-@pytest.fixture
-def store(bench: Bench, tmp_path: Path) -> Store:
-    return Store(tmp_path / "repository", bench.repository_secret())
 
 
 @pytest.fixture
@@ -86,15 +78,6 @@ def policy(bench: Bench, store: Store) -> Bench:
     origin = {"policy": "shop-db", "owner": POLICY, "repository": repository, "credentials": ""}
     bench.origins.append(Origin.model_validate(origin))
     return bench
-
-
-@contextmanager
-def stored(store: Store) -> Iterator[Path]:
-    """The files of the newest snapshot; what is changed in them makes a newer one."""
-    with tempfile.TemporaryDirectory() as name:
-        store.restic("restore", "latest", "--target", name)
-        yield Path(name) / DIRECTORY
-        store.restic("backup", "--host", POLICY, "--tag", f"policy={POLICY}", DIRECTORY, directory=Path(name))
 
 
 def count(server: Postgres, database: str, table: str = "orders") -> int:
@@ -274,12 +257,12 @@ async def test_a_damaged_backup_does_not_take_over(shop: Database, policy: Bench
     # given a backup that lost rows, one that lost the end of a table, and a repository with a flipped bit
     whole = await backup(policy, store)
     oid = identity(shop)
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         largest = max(directory.rglob("*.dat"), key=lambda path: path.stat().st_size)
         lines = largest.read_bytes().splitlines(keepends=True)
         largest.write_bytes(b"".join(lines[:100] + lines[110:]))
     fewer = await policy.report(restore(confirm=shop.name))
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         largest = max(directory.rglob("*.dat"), key=lambda path: path.stat().st_size)
         os.truncate(largest, largest.stat().st_size // 2)
     truncated = await policy.report(restore(confirm=shop.name))

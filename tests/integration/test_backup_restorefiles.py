@@ -33,11 +33,6 @@ HOSTILE: Final = ('"; DROP', "-rf", "ü*[x]?", "a\nb\x1b", "back\\slash", "n" * 
 
 
 @pytest.fixture
-def store(bench: Bench, tmp_path: Path) -> Store:
-    return Store(tmp_path / "repository", bench.repository_secret())
-
-
-@pytest.fixture
 def volume(bench: Bench) -> Path:
     """A volume with uploads, among them odd names and a link, and what belongs to others."""
     root = bench.connect_volume()

@@ -1,10 +1,6 @@
 """A backup is verified when all of it came back from the repository, and not otherwise."""
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -22,11 +18,6 @@ ORDERS: Final = {"name": "orders", "query": "SELECT count(*) FROM public.orders"
 
 
 @pytest.fixture
-def store(bench: Bench, tmp_path: Path) -> Store:
-    return Store(tmp_path / "repository", bench.repository_secret())
-
-
-@pytest.fixture
 def shop(database: Database, bench: Bench) -> Database:
     """A database with two tables and the connection to it."""
     database.as_owner(
@@ -39,27 +30,14 @@ def shop(database: Database, bench: Bench) -> Database:
     return database
 
 
-def repository(store: Store) -> dict[str, object]:
-    return {"path": str(store.path), "passwordSecretRef": {"name": "repository-secret"}}
-
-
 def backup(store: Store, **changes: object) -> BackupPostgres:
-    declared = {"connection": "db", "repository": repository(store), "policy": POLICY, "schedule": "daily"}
+    declared = {"connection": "db", "repository": store.declared, "policy": POLICY, "schedule": "daily"}
     return BackupPostgres.model_validate({**declared, **changes})
 
 
 def verify(store: Store, *queries: dict[str, Any], **changes: object) -> BackupRestoreTest:
-    declared = {"repository": repository(store), "policy": POLICY, "queries": list(queries)}
+    declared = {"repository": store.declared, "policy": POLICY, "queries": list(queries)}
     return BackupRestoreTest.model_validate({**declared, **changes})
-
-
-@contextmanager
-def stored(store: Store) -> Iterator[Path]:
-    """The files of the newest snapshot; what is changed in them makes a newer one."""
-    with tempfile.TemporaryDirectory() as name:
-        store.restic("restore", "latest", "--target", name)
-        yield Path(name) / DIRECTORY
-        store.restic("backup", "--host", POLICY, "--tag", f"policy={POLICY}", DIRECTORY, directory=Path(name))
 
 
 async def test_a_backup_that_comes_back_whole_is_verified(
@@ -150,7 +128,7 @@ async def test_a_query_that_is_not_answered_as_expected_is_a_failure(bench: Benc
 async def test_a_truncated_dump_is_not_verified(bench: Bench, pod: Bench, store: Store) -> None:
     # given a backup that lost the end of a table between dump and repository
     await bench.step(backup(store))
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         largest = max(directory.rglob("*.dat"), key=lambda path: path.stat().st_size)
         os.truncate(largest, largest.stat().st_size // 2)
     # when it is verified
@@ -165,7 +143,7 @@ async def test_a_truncated_dump_is_not_verified(bench: Bench, pod: Bench, store:
 @pytest.mark.usefixtures("shop")
 async def test_rows_that_are_lost_between_whole_lines_are_missed(bench: Bench, pod: Bench, store: Store) -> None:
     await bench.step(backup(store))
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         largest = max(directory.rglob("*.dat"), key=lambda path: path.stat().st_size)
         lines = largest.read_bytes().splitlines(keepends=True)
         largest.write_bytes(b"".join(lines[:100] + lines[110:]))
@@ -205,7 +183,7 @@ async def test_one_flipped_bit_in_the_repository_is_not_verified(
 @pytest.mark.usefixtures("shop")
 async def test_a_dump_of_a_newer_server_is_refused(bench: Bench, pod: Bench, store: Store) -> None:
     await bench.step(backup(store))
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         contents = next(directory.rglob("toc.dat"))
         contents.write_bytes(contents.read_bytes().replace(b"15.", b"99."))
     report = await pod.report(verify(store))
@@ -220,7 +198,7 @@ async def test_a_dump_of_a_newer_server_is_refused(bench: Bench, pod: Bench, sto
 @pytest.mark.usefixtures("shop")
 async def test_a_dump_in_a_newer_format_is_refused(bench: Bench, pod: Bench, store: Store) -> None:
     await bench.step(backup(store))
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         contents = next(directory.rglob("toc.dat"))
         content = bytearray(contents.read_bytes())
         content[6] += 9
@@ -300,7 +278,7 @@ async def test_an_extension_that_the_image_lacks_leaves_it_unknown(
 ) -> None:
     shop.execute("CREATE EXTENSION pgcrypto SCHEMA public")
     await bench.step(backup(store))
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         contents = next(directory.rglob("toc.dat"))
         contents.write_bytes(contents.read_bytes().replace(b"pgcrypto", b"nosuchex"))
     step = await pod.step(verify(store))
@@ -325,7 +303,7 @@ async def test_a_repository_that_is_not_there_is_named(pod: Bench, store: Store)
 @pytest.mark.usefixtures("shop")
 async def test_a_snapshot_of_something_else_is_not_verified(bench: Bench, pod: Bench, store: Store) -> None:
     await bench.step(backup(store))
-    with stored(store) as directory:
+    with store.rewritten(DIRECTORY) as directory:
         next(directory.rglob("record.json")).unlink()
     step = await pod.step(verify(store))
     assert step.outcome is Outcome.FAILED

@@ -1,6 +1,5 @@
 """What is too small to be a backup is not stored, and its run has failed."""
 
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -12,11 +11,6 @@ from upkeep.actions.backup.postgres import BackupPostgres
 from upkeep.actions.contract import Outcome, Severity
 
 POLICY: Final = "shop/shop-db"
-
-
-@pytest.fixture
-def store(bench: Bench, tmp_path: Path) -> Store:
-    return Store(tmp_path / "repository", bench.repository_secret())
 
 
 @pytest.fixture

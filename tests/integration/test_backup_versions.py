@@ -1,7 +1,6 @@
 """Backups of servers of every supported version, with several versions of PostgreSQL's programs in the image."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -18,11 +17,6 @@ from upkeep.actions.contract import Outcome
 
 POLICY: Final = "shop/shop-db"
 WHERE: Final = {"passwordSecretRef": SecretReference(name="repository-secret")}
-
-
-@pytest.fixture
-def store(bench: Bench, tmp_path: Path) -> Store:
-    return Store(tmp_path / "repository", bench.repository_secret())
 
 
 @pytest.fixture(scope="module", params=["14", "16", "17", "18"])

@@ -13,9 +13,9 @@ def readable(text: str) -> str:
     )
 
 
-def several(count: int, thing: str) -> str:
-    """A number of things: `1 table`, `2 tables`."""
-    return f"{count} {thing}{'' if count == 1 else 's'}"
+def several(count: int, thing: str, things: str = "") -> str:
+    """A number of things: `1 table`, `2 tables`; `things` are more than one where that is not said with an `s`."""
+    return f"{count} {thing if count == 1 else things or f'{thing}s'}"
 
 
 def readable_size(size: float) -> str:

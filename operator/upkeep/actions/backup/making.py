@@ -11,7 +11,7 @@ from upkeep.actions.backup.repository import Repository
 from upkeep.actions.backup.restic import Restic
 from upkeep.actions.backup.sanity import Previous, Sanity, implausible
 from upkeep.actions.backup.snapshot import BYTES, SNAPSHOT, SNAPSHOT_TIME, Snapshot
-from upkeep.actions.contract import Action, Finding, Outcome, Result
+from upkeep.actions.contract import Action, ActionError, Finding, Outcome, Result
 from upkeep.actions.fields import LabelName
 from upkeep.actions.text import readable_size
 
@@ -90,6 +90,20 @@ class BackupMaking(Action):
             },
             facts={SNAPSHOT: snapshot.identifier, SNAPSHOT_TIME: moment.isoformat()},
         )
+
+
+def demand_whole(restic: Restic, snapshot: Snapshot, size: int) -> None:
+    """Refuse a snapshot that has less than the `size` bytes that were to be stored.
+
+    Raises:
+        ActionError: it is not whole.
+    """
+    if snapshot.bytes < size:
+        msg = (
+            f"snapshot {snapshot.identifier} in repository {restic.name} has {snapshot.bytes} of {size} bytes: "
+            "it is not whole, run the backup again"
+        )
+        raise ActionError(msg)
 
 
 def creation(*, created: bool) -> Sequence[str]:

@@ -18,7 +18,7 @@ from upkeep.actions.backup.chain import PHYSICAL, built_on, chain
 from upkeep.actions.backup.damage import DamagedError
 from upkeep.actions.backup.inventory import DATA, MANIFEST, Inventory, whole_size
 from upkeep.actions.backup.libpq import libpq
-from upkeep.actions.backup.making import BackupMaking, creation
+from upkeep.actions.backup.making import BackupMaking, creation, demand_whole
 from upkeep.actions.backup.programs import MissingProgramsError, Programs, programs_for
 from upkeep.actions.backup.restic import Restic
 from upkeep.actions.backup.scratch import directory_size, vacated
@@ -90,12 +90,7 @@ class BackupPhysical(BackupMaking):
             base = [built_on(way.base)] if way.base else []
             snapshot = await restic.backup(DIRECTORY, host=self.policy, tags=[*self.tags, PHYSICAL, *base])
             stored = time.monotonic()
-        if snapshot.bytes < size:
-            msg = (
-                f"snapshot {snapshot.identifier} in repository {restic.name} has {snapshot.bytes} of {size} bytes: "
-                "it is not whole, run the backup again"
-            )
-            raise ActionError(msg)
+        demand_whole(restic, snapshot, size)
         changed = f", {readable_size(size)} changed since snapshot {way.base.name}" if way.base else ""
         return await self.made(
             restic,

@@ -60,7 +60,7 @@ class BackupPhysicalTest(RestoreTrial):
                 findings = await self._asked(server, record, databases, snapshot)
         queries = len(self.queries)
         parts = [f"{several(len(databases), 'database')} with {readable_size(size)} read to the last row"]
-        parts += [f"{queries} quer{'y' if queries == 1 else 'ies'} as expected"] if queries else []
+        parts += [f"{several(queries, 'query', 'queries')} as expected"] if queries else []
         return Examination(
             usable=usable,
             findings=findings,

@@ -13,7 +13,7 @@ from pydantic import Field
 from upkeep.actions.backup.databases import DatabasePattern, Jobs, SourceDatabase, chosen
 from upkeep.actions.backup.dump import DIRECTORY, Dump, Dumper, dumper
 from upkeep.actions.backup.layout import write_list
-from upkeep.actions.backup.making import BackupMaking, creation
+from upkeep.actions.backup.making import BackupMaking, creation, demand_whole
 from upkeep.actions.backup.programs import MissingProgramsError, Programs, programs_for
 from upkeep.actions.backup.restic import Restic
 from upkeep.actions.backup.scratch import directory_size
@@ -65,12 +65,7 @@ class BackupPostgres(BackupMaking):
             dumped, moment = time.monotonic(), datetime.now(UTC)
             snapshot = await restic.backup(DIRECTORY, host=self.policy, tags=self.tags)
             stored = time.monotonic()
-        if snapshot.bytes < size:
-            msg = (
-                f"snapshot {snapshot.identifier} in repository {restic.name} has {snapshot.bytes} of {size} "
-                "bytes: it is not whole, run the backup again"
-            )
-            raise ActionError(msg)
+        demand_whole(restic, snapshot, size)
         return await self.made(
             restic,
             snapshot,

@@ -304,7 +304,7 @@ class _Course:
         ]
         if self.step.queries:
             number = len(self.step.queries)
-            parts.append(f"{number} quer{'y' if number == 1 else 'ies'} as expected")
+            parts.append(f"{several(number, 'query', 'queries')} as expected")
         kept = old if self.step.keep_old else ""
         if kept:
             parts.append(f"the old database is {kept!r}: drop it when you do not need it any more")

@@ -92,7 +92,7 @@ class BackupRestoreTest(RestoreTrial):
         parts = [several(len(dumps), "database")] if len(dumps) > 1 else []
         parts += [f"{several(tables, 'table')} with {several(rows, 'row')} as they were dumped"]
         parts += [f"{several(tables, 'checksum')} and all roles as they were"] if self.full else []
-        parts += [f"{queries} quer{'y' if queries == 1 else 'ies'} as expected"] if queries else []
+        parts += [f"{several(queries, 'query', 'queries')} as expected"] if queries else []
         return Examination(
             usable=loaded,
             findings=seen.findings,

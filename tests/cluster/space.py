@@ -9,12 +9,13 @@ from typing import Any, Final
 from cluster.kubectl import Object
 from cluster.server import NAMESPACES, Server
 from cluster.waiting import until
-from upkeep.cluster.resources import EVENTS, JOBS, PODS, TASKS, Resource
+from upkeep.cluster.resources import BACKUPS, EVENTS, JOBS, PODS, TASKS, Resource
 
 MARK: Final = "upkeep.dev/test"
 """Label of every namespace of the tests."""
 PATIENCE: Final = 20.0
 """Seconds after which a message counts as not said."""
+_BACKUP_SECONDS: Final = 120.0
 _RUN_NOW: Final = "upkeep.dev/run-now"
 
 
@@ -93,6 +94,11 @@ class Space:
             what=f"the run of {name} has ended",
             seconds=seconds,
         )
+
+    def policy_ran(self, policy: str, token: str) -> Object:
+        """The status of a BackupPolicy after a run that was asked for by `token`, as a person asks for it."""
+        self.run_now(policy, token, kind=BACKUPS)
+        return self.ended_run(policy, kind=BACKUPS, token=token, seconds=_BACKUP_SECONDS)
 
     def ready(self, pod: str) -> None:
         """Wait until a Pod is ready."""

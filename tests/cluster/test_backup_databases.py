@@ -12,7 +12,6 @@ from cluster.space import Space, conditions
 from cluster.test_recovery import asked
 from cluster.volume import claimed
 from lab.access import ClusterAccess
-from upkeep.cluster.resources import BACKUPS
 
 SAMPLE: Final = Path(__file__).parents[2] / "manifests" / "samples" / "backup-databases.yaml"
 PATIENCE: Final = 120.0
@@ -48,8 +47,8 @@ def test_all_databases_are_one_backup_that_is_proven_and_comes_back(house: Space
     # given the sample
     house.make(_policy("all"))
     # when it is backed up and restored in a test
-    made = _ran(house, "all", "daily/1")
-    proven = _ran(house, "all", "restore-test/2")
+    made = house.policy_ran("all", "daily/1")
+    proven = house.policy_ran("all", "restore-test/2")
     # then each database but the one that is left out is in it, and came back
     assert made["lastRun"]["outcome"] == "changed", made["lastRun"]
     assert ", 3 databases, 2 tables, " in made["lastBackup"]
@@ -72,7 +71,7 @@ def test_a_database_that_lets_nobody_in_is_named_in_the_status(house: Space) -> 
     del policy["spec"]["source"]["postgres"]["excludeDatabases"]
     house.make(policy)
 
-    failed = _ran(house, "closed", "daily/1")
+    failed = house.policy_ran("closed", "daily/1")
 
     assert failed["lastRun"]["outcome"] == "failed"
     assert "may not connect to 'scratch' on PostgreSQL db:5432: GRANT CONNECT" in failed["lastRun"]["message"]
@@ -89,9 +88,3 @@ def _policy(name: str) -> Object:
         "volume": {"claimName": "backups", "path": f"of/{name}"},
     }
     return resource("BackupPolicy", name, spec)
-
-
-def _ran(house: Space, policy: str, token: str) -> dict[str, Any]:
-    """The status after a run that was asked for by hand."""
-    house.run_now(policy, token, kind=BACKUPS)
-    return house.ended_run(policy, kind=BACKUPS, token=token, seconds=PATIENCE)

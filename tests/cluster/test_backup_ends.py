@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_a_backup_that_takes_longer_than_its_timeout_is_none(house: Space, kubec
     _at_cache(house, kubectl, "SET one 1")
     _at_cache(house, kubectl, "CLIENT PAUSE 15000 ALL")
 
-    failed = _ran(house, "slow", "daily/1")
+    failed = house.policy_ran("slow", "daily/1")
 
     assert failed["lastRun"]["outcome"] == "failed", failed["lastRun"]
     assert "timeout" in failed["lastRun"]["message"]
@@ -43,13 +43,14 @@ def test_a_backup_that_takes_longer_than_its_timeout_is_none(house: Space, kubec
     # when it answers again
     _at_cache(house, kubectl, "PING")
     house.change(BACKUPS, "slow", {"spec": {"timeout": "1m"}})
-    assert "1 key" in _ran(house, "slow", "daily/2")["lastBackup"]
+    assert "1 key" in house.policy_ran("slow", "daily/2")["lastBackup"]
 
 
 def test_a_backup_whose_pod_is_evicted_is_none(house: Space, kubectl: Kubectl, access: ClusterAccess) -> None:
     # given a backup under way
     house.make(_policy("evicted", command=script(access.shop_image, "touch $UPKEEP_OUTPUT/half; exec sleep 600")))
-    house.run_now("evicted", "daily/1", kind=BACKUPS)
+    asked = "daily/1"
+    house.run_now("evicted", asked, kind=BACKUPS)
     pod = until(
         lambda: [each for each in house.all(PODS) if each["metadata"]["name"].startswith("evicted-")],
         lambda pods: bool(pods and _begun(pods[0])),
@@ -61,7 +62,7 @@ def test_a_backup_whose_pod_is_evicted_is_none(house: Space, kubectl: Kubectl, a
     eviction["deleteOptions"] = {"gracePeriodSeconds": 1}
     where = f"/api/v1/namespaces/{house.name}/pods/{pod}/eviction"
     kubectl.run("create", "--raw", where, "--filename=-", stdin=json.dumps(eviction))
-    failed = _ended(house, "evicted", "daily/1")
+    failed = house.ended_run("evicted", kind=BACKUPS, token=asked, seconds=PATIENCE)
 
     assert failed["lastRun"]["outcome"] == "failed", failed["lastRun"]
     assert "evicted" in failed["lastRun"]["message"]
@@ -69,7 +70,7 @@ def test_a_backup_whose_pod_is_evicted_is_none(house: Space, kubectl: Kubectl, a
     # then the next one is made as if nothing had been
     quick = script(access.shop_image, "echo 1 > $UPKEEP_OUTPUT/whole")
     house.change(BACKUPS, "evicted", {"spec": {"source": {"command": quick}}})
-    assert "1 file" in _ran(house, "evicted", "daily/2")["lastBackup"]
+    assert "1 file" in house.policy_ran("evicted", "daily/2")["lastBackup"]
 
 
 def test_a_backup_that_fills_its_scratch_volume_says_what_to_raise(house: Space, access: ClusterAccess) -> None:
@@ -77,14 +78,14 @@ def test_a_backup_that_fills_its_scratch_volume_says_what_to_raise(house: Space,
     small = script(access.shop_image, "echo 1 > $UPKEEP_OUTPUT/small")
     house.make(_policy("large", scratch="20Mi", command=large))
 
-    failed = _ran(house, "large", "daily/1")
+    failed = house.policy_ran("large", "daily/1")
 
     assert failed["lastRun"]["outcome"] == "failed", failed["lastRun"]
     assert "its Pod was evicted: " in failed["lastRun"]["message"]
     assert "scratchSize" in failed["lastRun"]["message"]
     assert "lastBackup" not in failed
     house.change(BACKUPS, "large", {"spec": {"scratchSize": "1Gi", "source": {"command": small}}})
-    assert _ran(house, "large", "daily/2")["lastRun"]["outcome"] == "changed"
+    assert house.policy_ran("large", "daily/2")["lastRun"]["outcome"] == "changed"
 
 
 def _policy(name: str, *, timeout: str = "5m", scratch: str = "1Gi", **source: Object) -> Object:
@@ -110,13 +111,3 @@ def _begun(pod: Object) -> bool:
 def _at_cache(space: Space, kubectl: Kubectl, command: str) -> None:
     words = ["exec", f"--namespace={space.name}", "cache", "--", "sh", "-c"]
     kubectl.run(*words, f'REDISCLI_AUTH="$(cat /run/secrets/cache/password)" redis-cli {command}')
-
-
-def _ran(space: Space, policy: str, token: str) -> dict[str, Any]:
-    """The status after a run that was asked for by hand."""
-    space.run_now(policy, token, kind=BACKUPS)
-    return _ended(space, policy, token)
-
-
-def _ended(space: Space, policy: str, token: str) -> dict[str, Any]:
-    return space.ended_run(policy, kind=BACKUPS, token=token, seconds=PATIENCE)

@@ -59,11 +59,12 @@ def test_a_backup_in_a_bucket_is_proven(place: Place) -> None:
     # given the policy of the sample, whose backups go to the server of the test
     place.space.make(_policy("shop-db"))
     # when a backup is made, checked, restored in a test, and the others are removed
-    first = _ran(place.space, "shop-db", "daily/1")
+    first = place.space.policy_ran("shop-db", "daily/1")
     assert first["lastRun"]["outcome"] == "changed", first["lastRun"]
     assert first["repositoryBytes"] == _size(place.bucket / "shop-db")
     ended = {
-        schedule: _ran(place.space, "shop-db", f"{schedule}/2") for schedule in ("integrity", "restore-test", "prune")
+        schedule: place.space.policy_ran("shop-db", f"{schedule}/2")
+        for schedule in ("integrity", "restore-test", "prune")
     }
     # then all went well
     outcomes = {schedule: status["lastRun"]["outcome"] for schedule, status in ended.items()}
@@ -95,15 +96,15 @@ def test_a_pod_that_is_killed_does_not_lock_the_next_one_out(place: Place) -> No
     assert "lastBackup" not in status
     # and the next backup succeeds, and a check, which needs the repository for itself, is not kept from it
     place.space.change(BACKUPS, "killed", {"spec": {"repository": {"limitUpload": "1Gi"}}})
-    assert _ran(place.space, "killed", "daily/2")["lastRun"]["outcome"] == "changed"
-    status = _ran(place.space, "killed", "integrity/3")
+    assert place.space.policy_ran("killed", "daily/2")["lastRun"]["outcome"] == "changed"
+    status = place.space.policy_ran("killed", "integrity/3")
     assert status["lastRun"]["outcome"] == "ok", status["lastRun"]
     assert locks.names() == set()
 
 
 def test_a_bucket_that_is_not_there_is_said(place: Place) -> None:
     place.space.make(_policy("nowhere", bucket="nowhere"))
-    status = _ran(place.space, "nowhere", "daily/1")
+    status = place.space.policy_ran("nowhere", "daily/1")
     assert status["lastRun"]["outcome"] == "failed"
     assert "there is no bucket 'nowhere': create it, or correct s3.bucket" in status["lastRun"]["message"]
     assert "lastBackup" not in status
@@ -138,12 +139,6 @@ def _policy(name: str, bucket: str = BUCKET, **changes: str) -> Object:
     spec["repository"]["s3"] = {"storageClass": spec["repository"]["s3"]["storageClass"], **changed}
     spec["repository"] |= changes
     return resource("BackupPolicy", name, spec | {"suspend": True})
-
-
-def _ran(space: Space, policy: str, token: str) -> dict[str, Any]:
-    """The status after a run that was asked for by hand."""
-    space.run_now(policy, token, kind=BACKUPS)
-    return space.ended_run(policy, kind=BACKUPS, token=token, seconds=PATIENCE)
 
 
 def _size(directory: Path) -> int:

@@ -12,7 +12,7 @@ from cluster.manifests import redis_server, resource, script, secret, task
 from cluster.space import Space, conditions
 from cluster.volume import claimed
 from lab.access import ClusterAccess
-from upkeep.cluster.resources import BACKUPS, CONFIG_MAPS
+from upkeep.cluster.resources import CONFIG_MAPS
 
 SAMPLES: Final = Path(__file__).parents[2] / "manifests" / "samples"
 PATIENCE: Final = 120.0
@@ -33,8 +33,8 @@ def house(space: Space, access: ClusterAccess) -> Iterator[Space]:
 def test_the_keys_of_a_redis_are_backed_up_and_loaded_again(house: Space) -> None:
     house.make(_policy("redis", redis={"host": "cache", "secretRef": {"name": "cache"}}))
 
-    made = _ran(house, "redis", "daily/1")
-    proven = _ran(house, "redis", "restore-test/2")
+    made = house.policy_ran("redis", "daily/1")
+    proven = house.policy_ran("redis", "restore-test/2")
 
     assert made["lastRun"]["outcome"] == "changed", made["lastRun"]
     assert "3 keys" in made["lastBackup"]
@@ -50,8 +50,8 @@ def test_files_of_another_user_are_backed_up_without_a_change_to_them(house: Spa
     source = {"claimName": "uploads", "paths": ["uploads"], "exclude": ["*.tmp"], "runAsUser": 1000}
     house.make(_policy("files", files=source, expected=files))
 
-    made = _ran(house, "files", "hourly/1")
-    proven = _ran(house, "files", "restore-test/2")
+    made = house.policy_ran("files", "hourly/1")
+    proven = house.policy_ran("files", "restore-test/2")
 
     assert made["lastRun"]["outcome"] == "changed", made["lastRun"]
     assert "2 files" in made["lastBackup"]
@@ -64,7 +64,7 @@ def test_files_of_another_user_are_backed_up_without_a_change_to_them(house: Spa
 def test_a_user_that_may_not_read_a_file_makes_no_backup(house: Space) -> None:
     house.make(_policy("strangers", files={"claimName": "uploads", "paths": ["uploads"], "runAsUser": 1001}))
 
-    failed = _ran(house, "strangers", "hourly/1")
+    failed = house.policy_ran("strangers", "hourly/1")
 
     assert failed["lastRun"]["outcome"] == "failed"
     assert "user 1001 may not look at " in failed["lastRun"]["message"]
@@ -77,8 +77,8 @@ def test_what_a_command_leaves_is_backed_up(house: Space, access: ClusterAccess)
     expected = [{"name": "orders", "path": "orders.csv", "maxAge": "1h"}]
     house.make(_policy("command", command=export, expected=expected))
 
-    made = _ran(house, "command", "daily/1")
-    proven = _ran(house, "command", "restore-test/2")
+    made = house.policy_ran("command", "daily/1")
+    proven = house.policy_ran("command", "restore-test/2")
 
     assert "1 file, " in made["lastBackup"]
     assert proven["lastRun"]["outcome"] == "ok", proven["lastRun"]
@@ -88,7 +88,7 @@ def test_a_command_that_fails_after_half_of_its_work_is_no_backup(house: Space, 
     export = script(access.shop_image, 'echo half > "$UPKEEP_OUTPUT/orders.csv"; echo "no such table" >&2; exit 3')
     house.make(_policy("broken", command=export))
 
-    failed = _ran(house, "broken", "daily/1")
+    failed = house.policy_ran("broken", "daily/1")
 
     assert failed["lastRun"]["outcome"] == "failed"
     assert failed["lastRun"]["message"] == "exit code 3: no such table"
@@ -102,11 +102,11 @@ def test_objects_are_stored_when_one_has_changed_and_can_be_applied(house: Space
     house.make(_policy("objects", objects=_source("backup-objects")["objects"]))
     house.make({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"colour": "red"}})
 
-    first = _ran(house, "objects", "on-change/1")
-    same = _ran(house, "objects", "on-change/2")
+    first = house.policy_ran("objects", "on-change/1")
+    same = house.policy_ran("objects", "on-change/2")
     house.change(CONFIG_MAPS, "settings", {"data": {"colour": "blue"}})
-    second = _ran(house, "objects", "on-change/3")
-    proven = _ran(house, "objects", "restore-test/4")
+    second = house.policy_ran("objects", "on-change/3")
+    proven = house.policy_ran("objects", "restore-test/4")
 
     assert [each["lastRun"]["outcome"] for each in (first, same, second, proven)] == ["changed", "ok", "changed", "ok"]
     assert "nothing new to store" in same["lastBackup"]
@@ -133,12 +133,6 @@ def _policy(name: str, *, expected: list[Object] | None = None, **source: Object
         name,
         {**spec, "source": {kind: declared}, "repository": repository, "verify": {"restoreTest": test}},
     )
-
-
-def _ran(space: Space, policy: str, token: str) -> dict[str, Any]:
-    """The status after a run that was asked for by hand."""
-    space.run_now(policy, token, kind=BACKUPS)
-    return space.ended_run(policy, kind=BACKUPS, token=token, seconds=PATIENCE)
 
 
 def _fill(space: Space, access: ClusterAccess) -> None:

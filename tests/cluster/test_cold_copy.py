@@ -16,7 +16,6 @@ from lab.access import ClusterAccess
 from upkeep.cluster.resources import BACKUPS, EVENTS, JOBS, PODS
 
 SAMPLE: Final = Path(__file__).parents[2] / "manifests" / "samples" / "backup-cold.yaml"
-PATIENCE: Final = 120.0
 
 pytestmark = pytest.mark.home_built
 
@@ -40,11 +39,11 @@ def test_a_copy_is_there_and_is_not_said_to_be_verified(space: Space, access: Cl
         spec["coldCopy"] = {**spec["coldCopy"], "s3": place}
         space.make(resource("BackupPolicy", "cold", spec))
         # when there is nothing to copy yet, then that is said
-        assert "there is no repository at" in _ran(space, "cold-copy/1")["lastRun"]["message"]
+        assert "there is no repository at" in space.policy_ran("cold", "cold-copy/1")["lastRun"]["message"]
         # when a backup is made and copied
-        backup = _ran(space, "daily/2")
+        backup = space.policy_ran("cold", "daily/2")
         assert backup["lastRun"]["outcome"] == "changed", backup["lastRun"]
-        status = _ran(space, "cold-copy/3")
+        status = space.policy_ran("cold", "cold-copy/3")
         # then every file is there, and no word says more than that
         assert status["lastRun"]["outcome"] == "changed", status["lastRun"]
         copy = status["coldCopy"]
@@ -66,12 +65,6 @@ def test_a_copy_is_there_and_is_not_said_to_be_verified(space: Space, access: Cl
             name = pod["metadata"]["name"]
             told[f"log of {name}"] = space.server.text(PODS.path(space.name, name, "log"))
         assert telltales.found_in(told) == []
-
-
-def _ran(space: Space, token: str) -> dict[str, Any]:
-    """The status after a run that was asked for by hand."""
-    space.run_now("cold", token, kind=BACKUPS)
-    return space.ended_run("cold", kind=BACKUPS, token=token, seconds=PATIENCE)
 
 
 def _files(directory: Path) -> dict[str, int]:

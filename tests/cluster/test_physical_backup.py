@@ -1,45 +1,27 @@
 """The sample of a server's files: copied, started again and read in Pods that may do nothing else."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from cluster.kubectl import Object, read
-from cluster.manifests import postgres_server, resource, secret, task
+from cluster.manifests import resource, task
 from cluster.space import Space, conditions
-from cluster.volume import claimed
-from lab.access import ClusterAccess
-from upkeep.cluster.resources import BACKUPS
 
 SAMPLE: Final = Path(__file__).parents[2] / "manifests" / "samples" / "backup-postgres-physical.yaml"
-PATIENCE: Final = 120.0
-LOGINS: Final = {"db": "upkeep-in-tests", "repository": "repository-in-tests"}
-
-
-@pytest.fixture(scope="module")
-def source(space: Space, access: ClusterAccess) -> Iterator[Space]:
-    """A server with a thousand orders, and a volume for its backups."""
-    with claimed(space, access, "backups"):
-        space.make(*(secret(name, username="postgres", password=password) for name, password in LOGINS.items()))
-        space.make(*postgres_server(access.shop_image, login="db"))
-        space.ready("db")
-        yield space
 
 
 def test_the_files_of_a_server_are_backed_up_started_again_and_read(source: Space) -> None:
     # given the policy of the sample
     source.make(_policy("server"))
     # when a backup is made, and one of what has changed, which a server of this version cannot tell
-    first = _ran(source, "weekly/1")
-    second = _ran(source, "every-4-hours/2")
+    first = source.policy_ran("server", "weekly/1")
+    second = source.policy_ran("server", "every-4-hours/2")
     # then both are full, and the second one says why
     assert [each["lastRun"]["outcome"] for each in (first, second)] == ["changed"] * 2, first["lastRun"]
     assert "the files of PostgreSQL 15" in first["lastBackup"]
     assert second["lastRun"]["warningFindings"] == 1
     # when the newest one is tested, then every row was read
-    proven = _ran(source, "restore-test/3")
+    proven = source.policy_ran("server", "restore-test/3")
     assert proven["lastRun"]["outcome"] == "ok", proven["lastRun"]
     assert proven["lastVerified"]["snapshot"] in second["lastBackup"]
     assert conditions(proven)["Verified"]["status"] == "True"
@@ -64,9 +46,3 @@ def _policy(name: str) -> Object:
     spec["source"]["postgres"]["secretRef"] = {"name": "db"}
     spec["repository"] = {"passwordSecretRef": {"name": "repository"}, "volume": {"claimName": "backups"}}
     return resource("BackupPolicy", name, spec | {"suspend": True})
-
-
-def _ran(space: Space, token: str) -> dict[str, Any]:
-    """The status after a run that was asked for by hand."""
-    space.run_now("server", token, kind=BACKUPS)
-    return space.ended_run("server", kind=BACKUPS, token=token, seconds=PATIENCE)

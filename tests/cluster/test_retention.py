@@ -1,48 +1,30 @@
 """The sample with a retention: old backups go by their schedule, the one that was verified stays."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from cluster.kubectl import read
-from cluster.manifests import postgres_server, resource, secret
+from cluster.manifests import resource
 from cluster.space import Space
-from cluster.volume import claimed
-from lab.access import ClusterAccess
-from upkeep.cluster.resources import BACKUPS
 
 SAMPLE: Final = Path(__file__).parents[2] / "manifests" / "samples" / "backup-postgres.yaml"
-PATIENCE: Final = 120.0
-LOGINS: Final = {"db": "upkeep-in-tests", "repository": "repository-in-tests"}
-
-
-@pytest.fixture(scope="module")
-def source(space: Space, access: ClusterAccess) -> Iterator[Space]:
-    """A database, and a volume for its backups."""
-    with claimed(space, access, "backups"):
-        space.make(*(secret(name, username="postgres", password=password) for name, password in LOGINS.items()))
-        space.make(*postgres_server(access.shop_image, login="db"))
-        space.ready("db")
-        yield space
 
 
 def test_the_retention_of_a_schedule_is_enforced_and_the_verified_backup_stays(source: Space) -> None:
     # given the policy of the sample, of which one backup of a schedule is to be kept, and two backups
     source.make(_policy("shop-db", {"keepLast": 1}))
-    _ran(source, "daily/1")
-    _ran(source, "daily/2")
+    source.policy_ran("shop-db", "daily/1")
+    source.policy_ran("shop-db", "daily/2")
     # when it is pruned before anything was proven, then nothing is removed
-    status = _ran(source, "prune/3")
+    status = source.policy_ran("shop-db", "prune/3")
     assert status["lastRun"]["outcome"] == "skipped", status["lastRun"]
     assert "no backup has passed its restore test yet" in status["lastRun"]["message"]
     # when one was verified, and newer ones were made
-    verified = _ran(source, "restore-test/4")["lastVerified"]["snapshot"]
-    _ran(source, "daily/5")
-    newest = _ran(source, "daily/6")
+    verified = source.policy_ran("shop-db", "restore-test/4")["lastVerified"]["snapshot"]
+    source.policy_ran("shop-db", "daily/5")
+    newest = source.policy_ran("shop-db", "daily/6")
     assert newest["repositoryBytes"] > 0
-    status = _ran(source, "prune/7")
+    status = source.policy_ran("shop-db", "prune/7")
     # then the verified one and the newest one are left
     assert status["lastRun"]["outcome"] == "changed", status["lastRun"]
     assert (
@@ -62,9 +44,3 @@ def _policy(name: str, keep: dict[str, Any]) -> dict[str, Any]:
     spec["verify"]["restoreTest"]["queries"] = []
     spec["schedules"][0]["retention"] = keep
     return resource("BackupPolicy", name, spec | {"suspend": True})
-
-
-def _ran(space: Space, token: str) -> dict[str, Any]:
-    """The status after a run that was asked for by hand."""
-    space.run_now("shop-db", token, kind=BACKUPS)
-    return space.ended_run("shop-db", kind=BACKUPS, token=token, seconds=PATIENCE)

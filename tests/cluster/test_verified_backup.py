@@ -1,33 +1,26 @@
 """The samples with a restore test: a backup is proven in a Pod, and the window that requires it opens then."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from cluster.kubectl import Object, read
-from cluster.manifests import postgres_server, resource, script, secret, soon, task, window
+from cluster.manifests import resource, script, soon, task, window
 from cluster.space import Space, conditions
-from cluster.volume import claimed
 from cluster.waiting import until
 from lab.access import ClusterAccess
 from upkeep.cluster.resources import BACKUPS, JOBS, WINDOWS
 
 SAMPLES: Final = Path(__file__).parents[2] / "manifests" / "samples"
 PATIENCE: Final = 120.0
-LOGINS: Final = {"db": "upkeep-in-tests", "repository": "repository-in-tests"}
 
 
 @pytest.fixture(scope="module")
-def source(space: Space, access: ClusterAccess) -> Iterator[Space]:
-    """A database with a thousand orders, and a volume for its backups."""
-    with claimed(space, access, "backups"):
-        space.make(*(secret(name, username="postgres", password=password) for name, password in LOGINS.items()))
-        space.make(*postgres_server(access.shop_image, login="db"))
-        space.make(task("work", run_now="", job=script(access.shop_image, "true")))
-        space.ready("db")
-        yield space
+def source(source: Space, access: ClusterAccess) -> Space:
+    """There is a task for windows too."""
+    source.make(task("work", run_now="", job=script(access.shop_image, "true")))
+    return source
 
 
 def test_a_window_waits_for_a_backup_that_was_restored_and_opens_then(source: Space) -> None:
@@ -37,10 +30,10 @@ def test_a_window_waits_for_a_backup_that_was_restored_and_opens_then(source: Sp
     _until_occurrence(source, "migration", lambda known: known.get("waitingFor") == "BackupNotVerified")
     assert "no backup of BackupPolicy 'shop-db' has passed a restore test yet" in source.said("migration", "WindowHeld")
     # when a backup is made, then nothing is proven yet
-    assert _ran(source, "shop-db", "daily/1")["lastRun"]["outcome"] == "changed"
+    assert source.policy_ran("shop-db", "daily/1")["lastRun"]["outcome"] == "changed"
     assert "openedAt" not in source.status(WINDOWS, "migration")["occurrence"]
     # when it is restored in a test
-    status = _ran(source, "shop-db", "restore-test/2")
+    status = source.policy_ran("shop-db", "restore-test/2")
     # then it is verified
     assert status["lastRun"]["outcome"] == "ok", status["lastRun"]
     verified = status["lastVerified"]
@@ -55,10 +48,10 @@ def test_a_window_waits_for_a_backup_that_was_restored_and_opens_then(source: Sp
 def test_a_backup_of_which_a_table_is_missing_opens_nothing(source: Space) -> None:
     # given a policy that expects a table that was never dumped
     source.make(_policy("broken", {"name": "users", "query": "SELECT count(*) FROM public.users", "min": 1}))
-    made = _ran(source, "broken", "daily/1")
+    made = source.policy_ran("broken", "daily/1")
     assert made["lastRun"]["outcome"] == "changed", made["lastRun"]
     # when its backup is verified
-    status = _ran(source, "broken", "restore-test/2")
+    status = source.policy_ran("broken", "restore-test/2")
     # then that is found out, and a window that requires it is held and then skipped
     assert status["lastRun"]["outcome"] == "failed", status["lastRun"]
     assert status["lastRun"]["criticalFindings"] == 1
@@ -79,7 +72,7 @@ def test_a_backup_of_which_a_table_is_missing_opens_nothing(source: Space) -> No
 
 def test_the_pod_of_a_restore_test_has_no_credentials_of_the_source(source: Space) -> None:
     source.make(_policy("pod"))
-    _ran(source, "pod", "restore-test/1")
+    source.policy_ran("pod", "restore-test/1")
 
     (job,) = source.jobs_of(source.get(BACKUPS, "pod"))
 
@@ -120,12 +113,6 @@ def _gate(policy: str) -> dict[str, Any]:
     (required,) = spec["requires"]["verifiedBackups"]
     required["name"] = policy
     return spec | {"startAt": soon(2), "duration": "5m", "cutoff": "0s", "plan": {"tasks": [{"name": "work"}]}}
-
-
-def _ran(space: Space, policy: str, token: str) -> dict[str, Any]:
-    """The status after a run that was asked for by hand."""
-    space.run_now(policy, token, kind=BACKUPS)
-    return space.ended_run(policy, kind=BACKUPS, token=token, seconds=PATIENCE)
 
 
 def _until_occurrence(space: Space, name: str, holds: Any) -> None:  # noqa: ANN401 - a predicate

@@ -1,10 +1,11 @@
 """A real S3 server for tests (versitygw), on a free loopback port; its buckets are directories."""
 
+import asyncio
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -79,3 +80,18 @@ def _wait(process: "subprocess.Popen[bytes]", url: str) -> None:
     with httpx.Client(transport=transport, timeout=10) as client:
         client.get(url)
     assert process.poll() is None
+
+
+@asynccontextmanager
+async def answering(status: str, body: str) -> AsyncIterator[str]:
+    """What gives one answer to everything, for example of status `200 OK`; yields its endpoint."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

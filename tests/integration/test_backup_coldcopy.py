@@ -18,7 +18,7 @@ from integration.bench import Bench, eventually
 from integration.cutter import relay
 from integration.resticstore import Store
 from integration.restserver import PASSWORD, USER, running_rest
-from integration.s3server import ACCESS_KEY, SECRET_KEY, S3Server
+from integration.s3server import ACCESS_KEY, SECRET_KEY, S3Server, answering
 from upkeep.actions.backup.cold import MARKER
 from upkeep.actions.backup.coldcopy import BackupColdCopy
 from upkeep.actions.backup.s3 import Bucket, S3Place
@@ -449,17 +449,9 @@ async def test_what_looks_like_a_copy_and_is_none_is_none(
 ) -> None:
     status, _, body = answer.partition("|")
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    place = S3Place.model_validate({**shop.target, "endpoint": endpoint})
-    bucket = Bucket(place, shop.bench.context(), directory="cold", field="coldCopy.s3")
-    async with server:
+    async with answering(status, body) as endpoint:
+        place = S3Place.model_validate({**shop.target, "endpoint": endpoint})
+        bucket = Bucket(place, shop.bench.context(), directory="cold", field="coldCopy.s3")
         with pytest.raises(error, match=words) as refused:
             await bucket.adopt(bucket, f"data/00/{'0' * 64}", storage_class="GLACIER")
     assert type(refused.value) is error

@@ -14,7 +14,7 @@ from integration.bench import Bench
 from integration.certificate import Certificate
 from integration.postgres import Database
 from integration.resticstore import Store
-from integration.s3server import ACCESS_KEY, REGION, SECRET_KEY, S3Server, running_s3
+from integration.s3server import ACCESS_KEY, REGION, SECRET_KEY, S3Server, answering, running_s3
 from upkeep.actions.backup.integrity import BackupIntegrity
 from upkeep.actions.backup.origin import Origin
 from upkeep.actions.backup.postgres import BackupPostgres
@@ -194,16 +194,8 @@ async def test_what_a_server_refuses_is_explained(answer: str, words: str, bench
     status, _, code = answer.partition("|")
     body = code if code[0] in "h<" else f"<Error><Code>{code}</Code><Message>Because.</Message></Error>"
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    location = {"endpoint": endpoint, "bucket": bucket, "secretRef": {"name": "s3-keys"}}
-    async with server:
+    async with answering(status, body) as endpoint:
+        location = {"endpoint": endpoint, "bucket": bucket, "secretRef": {"name": "s3-keys"}}
         step = await bench.step(others(location)["check"])
     assert step.outcome is Outcome.FAILED
     assert words in step.message
